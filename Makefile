@@ -1,0 +1,135 @@
+# SPDX-License-Identifier: MIT
+# llm - tokens as an operating-system service.
+#   make           everything into build/
+#   make demo      install what is needed, build, show it
+#   make check     install what is needed, build, run every test
+#   make quick     unit, small ops, system over the socket: at each save
+#   make install   PREFIX=/usr/local DESTDIR=
+#   make lint | bench | torture | fuzz | clean
+# SAN=address,undefined or SAN=thread builds into build/<san>; CC=clang works.
+# MARKS=1 builds the daemon with the torture's kill points and planted bugs.
+
+CC ?= cc
+SAN ?=
+MARKS ?=
+empty :=
+space := $(empty) $(empty)
+comma := ,
+B ?= build$(if $(SAN),/san-$(subst $(comma),-,$(SAN)))$(if $(MARKS),/marks)
+PREFIX ?= /usr/local
+DESTDIR ?=
+VERSION := 0.1.0
+SOVERSION := 0
+
+CFLAGS ?= -O2 -g
+WARN := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes \
+	-Wpointer-arith -Wvla -Wno-unused-parameter $(if $(WERROR),-Werror)
+PKGS := jansson libpcre2-8 libutf8proc libsodium
+PKG_CFLAGS := $(shell pkg-config --cflags $(PKGS) 2>/dev/null)
+PKG_LIBS := $(shell pkg-config --libs $(PKGS) 2>/dev/null || echo -ljansson -lpcre2-8 -lutf8proc -lsodium)
+HAVE_URING := $(shell pkg-config --exists liburing && echo 1)
+
+# -ffp-contract=off: a rounding happens where the source says so, nowhere else
+ALL_CFLAGS = -std=gnu11 -D_GNU_SOURCE -DLLM_VERSION='"$(VERSION)"' -I. -Iinclude \
+	-Iinclude/uapi $(WARN) $(CFLAGS) -fPIC -ffp-contract=off -pthread $(PKG_CFLAGS) \
+	$(if $(SAN),-fsanitize=$(SAN) -fno-omit-frame-pointer) $(if $(MARKS),-DLLM_MARKS)
+ALL_LDFLAGS = $(LDFLAGS) -pthread $(if $(SAN),-fsanitize=$(SAN))
+LIBS = $(PKG_LIBS) -lm -ldl
+
+# ---- what is where: a folder is found, not listed
+src = $(sort $(wildcard $(1)/*.c))
+obj = $(patsubst %.c,$(B)/obj/%.o,$(1))
+BASE_SRC := $(call src,base) $(call src,text)
+KERN_SRC := $(call src,kernels) $(call src,kernels/ref) $(call src,kernels/cpu)
+DAEMON_SRC := $(call src,daemon/core) $(call src,daemon/model) $(call src,daemon/comm) \
+	$(filter-out daemon/main.c,$(call src,daemon))
+CLIENT_SRC := $(call src,libclient)
+MAIN_SRC := $(wildcard daemon/main.c)
+TOOL_MAINS := $(wildcard tools/llm.c tools/llmctl.c)
+TOOL_SRC := $(filter-out $(TOOL_MAINS),$(call src,tools))
+EXAMPLE_SRC := $(call src,examples)
+TEST_SRC := $(call src,tests/unit) $(call src,tests/ops) $(call src,tests/model) \
+	$(call src,tests/system) $(call src,tests/sim) $(call src,tests/fuzz)
+BENCH_SRC := $(call src,tests/bench)
+TESTS := $(patsubst tests/%.c,$(B)/tests/%,$(TEST_SRC))
+BENCHES := $(patsubst tests/%.c,$(B)/tests/%,$(BENCH_SRC))
+EXAMPLES := $(patsubst %.c,$(B)/%,$(EXAMPLE_SRC))
+ifeq ($(HAVE_URING),)
+EXAMPLES := $(filter-out %uring,$(EXAMPLES))
+endif
+
+BINS := $(if $(MAIN_SRC),$(B)/llmd) $(patsubst tools/%.c,$(B)/%,$(TOOL_MAINS))
+CLIENT_LIBS := $(if $(CLIENT_SRC),$(B)/libllmclient.a $(B)/libllmclient.so)
+
+all: $(BINS) $(CLIENT_LIBS) $(EXAMPLES)
+	@command -v nvcc >/dev/null && test -d kernels/cuda || echo "note: no CUDA backend in this build"
+
+# ---- objects; the AVX files carry their own flags.  -fno-tree-ter and
+# -fno-tree-reassoc keep the register tiles from spilling (measured, gcc)
+GCCFLAGS_TILE := $(shell $(CC) -fno-tree-ter -fno-tree-reassoc -E -x c /dev/null >/dev/null 2>&1 && \
+	$(CC) --version | grep -qi clang || echo -fno-tree-ter -fno-tree-reassoc)
+$(B)/obj/kernels/cpu/%_avx2.o: TILE = -O3 -mavx2 -mfma -mf16c $(GCCFLAGS_TILE)
+$(B)/obj/kernels/cpu/%_avx512.o: TILE = -O3 -mavx2 -mfma -mf16c -mavx512f -mavx512bw -mavx512dq -mavx512vl $(GCCFLAGS_TILE)
+$(B)/obj/%.o: %.c
+	@mkdir -p $(@D)
+	$(CC) $(ALL_CFLAGS) $(TILE) -MMD -MP -c -o $@ $<
+
+$(B)/libllmbase.a: $(call obj,$(BASE_SRC))
+$(B)/libllmkernels.a: $(call obj,$(KERN_SRC))
+$(B)/libllmdaemon.a: $(call obj,$(DAEMON_SRC))
+$(B)/libllmtools.a: $(call obj,$(TOOL_SRC))
+$(B)/libllmclient.a: $(call obj,$(CLIENT_SRC))
+$(B)/%.a:
+	@mkdir -p $(@D)
+	@rm -f $@
+	ar rcs $@ $^
+
+$(B)/libllmclient.so: $(call obj,$(CLIENT_SRC)) libclient/libllmclient.map
+	$(CC) $(ALL_LDFLAGS) -shared -Wl,-soname,libllmclient.so.$(SOVERSION) \
+		-Wl,--version-script=libclient/libllmclient.map -o $@ $(filter %.o,$^)
+	ln -sf libllmclient.so $(B)/libllmclient.so.$(SOVERSION)
+
+DAEMON_LIBS := $(B)/libllmdaemon.a $(B)/libllmkernels.a $(B)/libllmbase.a
+TOOL_LIBS := $(B)/libllmtools.a $(if $(CLIENT_SRC),$(B)/libllmclient.a) $(B)/libllmbase.a
+$(B)/llmd: $(call obj,$(MAIN_SRC)) $(DAEMON_LIBS)
+	$(CC) $(ALL_LDFLAGS) -o $@ $(filter %.o,$^) $(DAEMON_LIBS) $(LIBS)
+$(patsubst tools/%.c,$(B)/%,$(TOOL_MAINS)): $(B)/%: $(B)/obj/tools/%.o $(TOOL_LIBS)
+	$(CC) $(ALL_LDFLAGS) -o $@ $< $(TOOL_LIBS) $(LIBS)
+$(B)/examples/%: $(B)/obj/examples/%.o $(B)/libllmclient.a
+	@mkdir -p $(@D)
+	$(CC) $(ALL_LDFLAGS) -o $@ $< $(B)/libllmclient.a $(if $(findstring uring,$@),-luring)
+$(B)/tests/%: $(B)/obj/tests/%.o $(DAEMON_LIBS) $(TOOL_LIBS)
+	@mkdir -p $(@D)
+	$(CC) $(ALL_LDFLAGS) -o $@ $< -Wl,--start-group $(sort $(DAEMON_LIBS) $(TOOL_LIBS)) \
+		-Wl,--end-group $(LIBS) $(if $(HAVE_URING),-luring)
+$(B)/obj/tests/%.o: ALL_CFLAGS += $(if $(HAVE_URING),-DHAVE_URING)
+-include $(shell find $(B)/obj -name '*.d' 2>/dev/null)
+
+tests: all $(TESTS)
+benches: all $(BENCHES)
+
+# ---- the targets people type
+setup:
+	@tests/setup.sh
+demo: setup
+	@$(MAKE) --no-print-directory -s all
+	@tests/demo.sh $(B)
+check: setup
+	@$(MAKE) --no-print-directory -s tests
+	@tests/run -b $(B)
+quick: tests
+	@tests/run -b $(B) -q
+lint:
+	@tests/lint/run
+bench: benches
+	@tests/bench/run $(B)
+torture:
+	@$(MAKE) --no-print-directory -s MARKS=1 tests
+	@build/marks/tests/system/test_torture long
+clean:
+	rm -rf build
+
+include packaging/install.mk
+.PHONY: all tests benches setup demo check quick lint bench torture clean
+.DELETE_ON_ERROR:
+.SECONDARY:

@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * backend.h - who computes a step: one struct of functions.
+ *
+ * Two exist: `null` (no model; a token is a fixed function of seed and
+ * position, for transport tests) and `model` (the transformer over an op
+ * table).  The engine thread calls run(); nobody else calls anything after
+ * open.  Only daemon/main.c knows which backends there are.
+ */
+#ifndef MODEL_BACKEND_H
+#define MODEL_BACKEND_H
+
+#include <stdint.h>
+
+struct batch;
+struct err;
+
+#define MODEL_MAX_EOS 16u
+
+/* What the rest of the daemon must know of a model; constant after open. */
+struct model_info {
+	char name[64]; /* for people: the directory's last part */
+	uint8_t digest[32]; /* of weights and config: same digest, same function */
+	uint64_t arith; /* arithmetic id: same id and digest, same tokens */
+	uint32_t vocab; /* rows of the embedding: ids are < vocab */
+	uint32_t context; /* most tokens a sequence may hold */
+	uint32_t kv_token_bytes; /* KV of one token, all layers */
+	uint32_t nr_blocks; /* KV blocks in the pool, block 0 included */
+	uint64_t parameters;
+	uint32_t nr_eos;
+	uint32_t eos[MODEL_MAX_EOS];
+	/* generation_config.json; defaults where a request is silent */
+	uint32_t max_new_tokens; /* 0 = not given */
+	float temperature, top_p, min_p, repetition_penalty;
+	uint32_t top_k;
+};
+
+struct backend {
+	struct model_info info;
+	/*
+	 * Compute @batch: write KV, fill the results of batch->out.  Must not
+	 * allocate.  0, or -EIO when the device failed: the engine process then
+	 * ends and is restarted (invariant 4 brings every stream back).
+	 */
+	int (*run)(struct backend *be, struct batch *batch);
+	/*
+	 * Optional: the bytes of @token where there is no vocabulary (null).
+	 * Writes at most 16 bytes to @buf, returns how many.
+	 */
+	uint32_t (*piece)(const struct backend *be, uint32_t token,
+			  uint8_t *buf);
+	/* Frees all, @be included. */
+	void (*close)(struct backend *be);
+};
+
+/* How to open one; the fields that a backend does not use are ignored. */
+struct backend_options {
+	const char *model; /* path: a Hugging Face directory */
+	uint64_t kv_bytes; /* memory for KV; 0 = a default that fits */
+	uint32_t max_context; /* 0 = the model's own */
+	uint32_t max_tokens_per_step; /* rows of the largest batch */
+	uint32_t max_seqs; /* sequences of the largest batch */
+	uint32_t threads; /* 0 = the CPUs we may use */
+	/* called while loading, from the opening thread; may be NULL */
+	void (*progress)(void *arg, uint64_t done, uint64_t total);
+	void *progress_arg;
+};
+
+/* Each returns 0 and *ret_be, or a negative errno and @err. */
+int null_open(const struct backend_options *opt, struct backend **ret_be,
+	      struct err *err);
+int model_open(const struct backend_options *opt, struct backend **ret_be,
+	       struct err *err);
+
+#endif
