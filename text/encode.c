@@ -79,17 +79,21 @@ static int encode_words(struct encode *e, const uint8_t *s, size_t size,
  * are looked for in normalized text, encode the rest.
  */
 static int encode_piece(struct encode *e, const uint8_t *s, size_t size,
-			bool special, struct ids *out)
+			const struct trust *trust, struct ids *out)
 {
+	struct trust in = *trust;
 	const struct piece *p;
 	const uint8_t *t;
 	size_t n, i;
 	int ret;
 
 	ret = normal_apply(e->v->normal, e->normal, s, size, &t, &n);
+	/* normalizing moves offsets: then all of the piece is untrusted */
+	if (!ret && t != s && in.plain < in.plain_end)
+		in.special = false;
 	if (!ret)
-		ret = added_split(e->v->added[1], &e->added[1], t, n, special,
-				  0, 0);
+		ret = added_split(e->v->added[1], &e->added[1], t, n,
+				  in.special, in.plain, in.plain_end);
 	for (i = 0; !ret && i < e->added[1].nr; i++) {
 		p = &e->added[1].piece[i];
 		if (p->id == ADDED_TEXT)
@@ -102,11 +106,18 @@ static int encode_piece(struct encode *e, const uint8_t *s, size_t size,
 	return ret;
 }
 
+/* An offset in the text as one in a piece of it. */
+static size_t inside(size_t at, const struct piece *p)
+{
+	return at < p->start ? 0
+	       : at > p->end ? p->end - p->start
+			     : at - p->start;
+}
+
 static int encode_text(struct encode *e, const uint8_t *s, size_t size,
 		       const struct trust *t, struct ids *out)
 {
 	const struct piece *p;
-	bool special;
 	size_t i;
 	int ret;
 
@@ -118,11 +129,12 @@ static int encode_text(struct encode *e, const uint8_t *s, size_t size,
 			ret = ids_push(out, p->id);
 			continue;
 		}
-		/* normalizing moves offsets, so a piece that touches the
-		 * untrusted part is untrusted whole */
-		special = t->special &&
-			  (p->start >= t->plain_end || p->end <= t->plain);
-		ret = encode_piece(e, s + p->start, p->end - p->start, special,
+		ret = encode_piece(e, s + p->start, p->end - p->start,
+				   &(struct trust){
+					   t->special,
+					   inside(t->plain, p),
+					   inside(t->plain_end, p),
+				   },
 				   out);
 	}
 	e->work += size;
