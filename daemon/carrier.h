@@ -9,6 +9,7 @@
 #ifndef DAEMON_CARRIER_H
 #define DAEMON_CARRIER_H
 
+#include <stddef.h>
 #include <stdint.h>
 #include <linux/llm.h>
 

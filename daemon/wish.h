@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * wish.h - who is to be woken: the event index of one session.
+ *
+ * A client that wants to sleep stores a wish (arm, want, delay), fences, and
+ * looks at the commit word once more.  The engine stores commit words, fences
+ * ONCE a step, then reads the wishes of the streams it touched.  Of the two
+ * fences one is first, so either the client sees the word or the engine sees
+ * the wish: no wake is lost (ipc.md 5 has the proof).  Hence the order here:
+ * wish_touch() as the words are stored, then shm_fence(), then
+ * wish_settle().  Every END goes this way, refusals too.
+ *
+ * A wish is answered once an arming: `woken` remembers the arm answered last.
+ * It is private; a new engine begins with none and looks at every wish once,
+ * which wakes somebody needlessly at worst.
+ *
+ * A wish may also ask for a wake once a token has waited delay_us.  Where no
+ * more tokens come meanwhile a timer is needed: wish_next_ns() says when.
+ * All of it is a client's word: it is read once, and can only wake its own
+ * client too often or too late.  No allocation after wish_init().
+ */
+#ifndef DAEMON_WISH_H
+#define DAEMON_WISH_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct session;
+
+#define WISH_NEVER UINT64_MAX
+
+/* One a stream. */
+struct wish_state {
+	uint32_t woken;	  /* the arm answered last */
+	uint32_t due_arm; /* whose delay runs */
+	uint64_t due_ns; /* CLOCK_MONOTONIC; valid while its `late` bit is set */
+};
+
+struct wishes {
+	uint32_t nr_streams;
+	struct wish_state *state; /* owned: [nr_streams] */
+	/* bit a stream, owned: [(nr_streams + 63) / 64] each */
+	uint64_t *touched; /* its word moved since the last settling */
+	uint64_t *late;	   /* a delay runs */
+};
+
+/* 0 or -ENOMEM. */
+int wish_init(struct wishes *w, uint32_t nr_streams);
+void wish_deinit(struct wishes *w);
+
+/* The commit word of @stream has been stored. */
+static inline void wish_touch(struct wishes *w, uint32_t stream)
+{
+	w->touched[stream / 64] |= 1ull << stream % 64;
+}
+/* Recovery: every word may have moved. */
+void wish_touch_all(struct wishes *w);
+
+/* What wish_settle() found. */
+struct wish_result {
+	bool bell;	  /* a wish is met: wake the session's descriptor */
+	uint32_t futexes; /* futexes woken */
+};
+
+/*
+ * After shm_fence(): read the wishes of the streams touched and of those
+ * whose delay is over at @now_ns.  Futex wishes are woken here (it never
+ * blocks); bells are left to the caller, one a session.  engine->bell moves
+ * where one is due.
+ */
+struct wish_result wish_settle(struct wishes *w, struct session *s,
+			       uint64_t now_ns);
+
+/* The nearest end of a delay, or WISH_NEVER. */
+uint64_t wish_next_ns(const struct wishes *w);
+
+#endif
