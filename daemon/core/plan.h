@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * plan.h - writes the rows of sequences into the batch of a step.
+ *
+ * Block tables only grow while a sequence runs, and a sequence that decodes
+ * mostly keeps its place in the batch.  So a plan remembers what stands in
+ * each table row of the batch and copies what is new.  That needs the same
+ * batch in every step, and nobody else who writes its tables.
+ */
+#ifndef CORE_PLAN_H
+#define CORE_PLAN_H
+
+#include <stdint.h>
+
+struct batch;
+struct seq;
+
+struct plan {
+	const struct batch *batch; /* borrowed: the one whose rows we know */
+	uint32_t max_seqs;
+	uint32_t *seq;	     /* owned: [max_seqs] the sequence of each */
+	uint64_t *table_id;  /* owned: [max_seqs] whose table is in the row, */
+	uint32_t *table_len; /* owned: [max_seqs] and how much of it */
+};
+
+/* For batches of at most @max_seqs sequences.  0 or -ENOMEM. */
+int plan_init(struct plan *p, uint32_t max_seqs);
+void plan_deinit(struct plan *p);
+/* Begin a step in @b, which is emptied. */
+void plan_begin(struct plan *p, struct batch *b);
+/*
+ * Add the next @n tokens of sequence number @id.  The caller has seen to room
+ * in the batch and to blocks for them.
+ */
+void plan_span(struct plan *p, struct batch *b, uint32_t id,
+	       const struct seq *q, uint32_t n);
+
+#endif

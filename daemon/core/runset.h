@@ -1,0 +1,113 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * runset.h - the sequences, and what each of them holds: its state, its place
+ * in a queue, its slot among the running, its blocks.
+ *
+ * Every move between states is made here, so that five books agree: the
+ * state, the heaps of the tenants, the arrays of the decoding, the pool, and
+ * who wants service.  When a move is made is decided above (sched.c).
+ *
+ *   WAIT --admit--> FILL --fill done--> DECODE
+ *    ^                |                   |
+ *    +----preempt-----+-------------------+      and any of them: release
+ *
+ * Admission takes the blocks of all known tokens at once: a sequence that was
+ * let in can always compute what it knows.  Beyond that it has a promise, a
+ * table length that nobody else can eat into: one more token, and after its
+ * k-th preemption 64 * 2^(k-1) tokens.  So a sequence is preempted for lack
+ * of blocks at most log2 of its length times, however small the pool is
+ * (TensorRT-LLM's GUARANTEED_NO_EVICT is where that ends, vLLM's promise of
+ * nothing is where it begins).
+ */
+#ifndef CORE_RUNSET_H
+#define CORE_RUNSET_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "daemon/core/heap.h"
+#include "daemon/core/kv.h"
+#include "daemon/core/prefix.h"
+#include "daemon/core/tenant.h"
+
+struct seq;
+
+struct runset {
+	struct kv kv;
+	struct prefix prefix;
+	struct tenants tenants;
+	uint32_t max_seqs, max_running, max_table;
+
+	struct seq *seqs;	    /* owned: [max_seqs] */
+	uint32_t free_seq, nr_seqs; /* list of the free; how many are not */
+	struct heap queue;	    /* order of tenant.wait and tenant.fill */
+	struct heap deadline;	    /* order of deadline_root */
+	uint32_t deadline_root;
+	uint64_t nr_arrived, nr_tables;
+
+	uint32_t *running;    /* owned: [max_running] numbers or SEQ_NONE */
+	uint32_t *free_slots; /* owned: a stack */
+	uint32_t nr_running;
+	uint32_t *tables; /* owned: [max_running][max_table] */
+	uint32_t *match;  /* owned: [max_table] what seq_match() found */
+	uint32_t *decoding[NR_CLASSES]; /* owned: [max_running] */
+	uint32_t nr_decoding[NR_CLASSES];
+	uint32_t class_blocks[NR_CLASSES], class_floor[NR_CLASSES];
+	uint32_t class_running[NR_CLASSES];
+	uint32_t reserved;  /* free blocks that are promised; <= kv.nr_free */
+	uint32_t watermark; /* blocks that admission leaves free */
+	uint64_t step;	    /* the one being planned or under way */
+
+	/* counts since start */
+	uint64_t nr_preempts, hit_tokens;
+};
+
+/*
+ * @nr_blocks: of the pool, the null block included; @max_table: most blocks
+ * of one sequence.  0, -EINVAL or -ENOMEM.
+ */
+int runset_init(struct runset *r, uint32_t nr_blocks, uint32_t max_seqs,
+		uint32_t max_running, uint32_t max_table, uint32_t max_tenants,
+		const struct prefix_model *model, const uint8_t hash_key[16]);
+void runset_deinit(struct runset *r);
+
+/*
+ * Put the sequence described by @what (the engine's half of it, tenant and
+ * domain) into its queue.  -EAGAIN where all sequences are in use.
+ */
+int runset_add(struct runset *r, const struct seq *what, uint32_t *ret_id);
+/* Forget it: blocks, slot, queue place; its number is free. */
+void runset_remove(struct runset *r, uint32_t id);
+/* Out of the order of service, or back into it. */
+void runset_hold(struct runset *r, uint32_t id, bool hold);
+
+enum runset_answer {
+	RUNSET_ADMITTED,
+	RUNSET_NO_SLOT,
+	RUNSET_NO_BLOCKS,
+	RUNSET_TWIN, /* another one is computing its next block right now */
+};
+/* Try to move it from WAIT to FILL; may displace lower classes. */
+enum runset_answer runset_admit(struct runset *r, uint32_t id);
+/* From FILL or DECODE back to WAIT, without its blocks. */
+void runset_preempt(struct runset *r, uint32_t id);
+/*
+ * Make sure of blocks for all that @id knows; preempts others, or at last
+ * @id itself: then -EAGAIN.  *ret_preempted: the runset changed.
+ */
+int runset_grow(struct runset *r, uint32_t id, bool *ret_preempted);
+
+/*
+ * Out of its heap for a while: a WAIT sequence that is passed over, a FILL
+ * sequence whose rows are planned (set seq.planned after this).  And back in,
+ * unless it has been held meanwhile (set seq.planned to 0 before).
+ */
+void runset_pop(struct runset *r, uint32_t id);
+void runset_push(struct runset *r, uint32_t id);
+/* From FILL to DECODE: it has caught up with what is known. */
+void runset_filled(struct runset *r, uint32_t id);
+
+/* All books against each other; NULL or what is wrong.  For tests. */
+const char *runset_check(const struct runset *r);
+
+#endif

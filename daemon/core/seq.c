@@ -1,0 +1,94 @@
+/* SPDX-License-Identifier: MIT */
+#include "daemon/core/seq.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <string.h>
+
+#include "daemon/core/kv.h"
+
+uint32_t seq_match(const struct seq *q, const struct prefix *p, uint32_t *table,
+		   struct prefix_pos *ret_pos, uint32_t *ret_nr_free)
+{
+	uint32_t n = 0, block;
+
+	*ret_nr_free = 0;
+	if (q->domain == PREFIX_NONE)
+		return 0;
+	prefix_root(p, q->domain, ret_pos);
+	if (q->score)
+		return 0;
+	for (; n < q->known / KV_BLOCK; n++) {
+		block = prefix_find(p, ret_pos, q->ids + n * KV_BLOCK);
+		if (!block)
+			break;
+		table[n] = block;
+		*ret_nr_free += p->kv->blocks[block].ref == 0;
+	}
+	return n;
+}
+
+void seq_take_hits(struct seq *q, struct prefix *p, uint32_t nr_hit,
+		   const struct prefix_pos *pos)
+{
+	uint32_t i;
+
+	for (i = 0; i < nr_hit; i++)
+		kv_get(p->kv, q->table[i]);
+	q->nr_table = q->nr_hit = q->nr_indexed = nr_hit;
+	if (q->domain != PREFIX_NONE)
+		q->pos = *pos;
+	/* the last known token is always run: it is what the output wants */
+	q->computed = nr_hit * KV_BLOCK;
+	if (q->computed == q->known)
+		q->computed--;
+}
+
+int seq_grow(struct seq *q, struct prefix *p)
+{
+	uint32_t block;
+	int ret = kv_alloc(p->kv, &block);
+
+	if (ret == -ENOSPC && !prefix_reclaim(p))
+		ret = kv_alloc(p->kv, &block);
+	if (ret)
+		return ret;
+	q->table[q->nr_table++] = block;
+	return 0;
+}
+
+void seq_index(struct seq *q, struct prefix *p)
+{
+	if (q->domain == PREFIX_NONE)
+		return;
+	assert(q->computed <= q->known);
+	while ((q->nr_indexed + 1) * KV_BLOCK <= q->computed) {
+		if (!prefix_is_current(p, &q->pos)) {
+			/*
+			 * The chain goes through another's equal block, and
+			 * that one was evicted: index our own from the root.
+			 */
+			prefix_root(p, q->domain, &q->pos);
+			q->nr_indexed = 0;
+		}
+		prefix_insert(p, &q->pos, q->table[q->nr_indexed],
+			      q->ids + q->nr_indexed * KV_BLOCK);
+		q->nr_indexed++;
+	}
+}
+
+void seq_release(struct seq *q, struct prefix *p)
+{
+	while (q->nr_table)
+		kv_put(p->kv, q->table[--q->nr_table]);
+	q->nr_hit = q->nr_indexed = q->computed = 0;
+}
+
+uint32_t seq_nr_private(const struct seq *q, const struct kv *kv)
+{
+	uint32_t n = 0, i;
+
+	for (i = 0; i < q->nr_table; i++)
+		n += kv->blocks[q->table[i]].ref == 1;
+	return n;
+}

@@ -1,0 +1,105 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * seq.h - a sequence: `computed` chases `known`.
+ *
+ * The caller's array ids[] holds the known tokens: the prompt and all that
+ * was committed since.  KV is computed for the first `computed` of them.
+ * There is no prefill phase and no decode phase: a step computes a span
+ * [computed, computed + n).  A chunk, a prefix hit, a resumption after
+ * preemption, a recovery after a crash are the same move, from another place.
+ *
+ * A sequence that runs holds a block table: block i is the KV of tokens
+ * [16 i, 16 i + 16).  The first nr_hit blocks came out of the prefix index;
+ * they are whole and perhaps shared, so they are never written.
+ *
+ * The functions here move blocks between a sequence and pool and index; who
+ * may have them is decided above (sched.c).
+ */
+#ifndef CORE_SEQ_H
+#define CORE_SEQ_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "daemon/core/batch.h"
+#include "daemon/core/prefix.h"
+
+#define SEQ_NONE UINT32_MAX
+
+enum seq_state {
+	SEQ_FREE,   /* no sequence */
+	SEQ_WAIT,   /* in its tenant's queue; holds no blocks */
+	SEQ_FILL,   /* runs, and has not caught up with what is known */
+	SEQ_DECODE, /* runs; a token a step */
+};
+
+struct seq {
+	/* what the engine gave; constant but for known */
+	uint64_t tag;
+	const uint32_t *ids; /* borrowed: [max_len], [known] of them valid */
+	const struct sampling *sampling; /* borrowed; NULL for a score */
+	uint64_t deadline_ns;		 /* UINT64_MAX: none */
+	uint32_t prompt_len, known, max_len;
+	uint32_t nr_alt;
+	uint32_t tenant, domain;
+	uint8_t cls; /* enum sched_class */
+	bool score;  /* every row wants the next prompt token judged */
+
+	uint8_t state;	/* enum seq_state; set_state() alone writes it */
+	bool held;	/* the engine wants no more of it for now */
+	bool resumed;	/* was preempted: goes before the rest of its queue */
+	bool dead;	/* finished while a step with it was under way */
+	uint64_t order; /* of arrival */
+	uint64_t step;	/* the last in which it was planned */
+
+	uint32_t computed;
+	uint32_t planned;    /* rows in the step under way */
+	uint32_t high;	     /* most ever computed; below is recomputation */
+	uint32_t paid;	     /* prompt tokens already charged */
+	uint32_t cached_len; /* prompt tokens never computed: found in index */
+	uint32_t nr_preempts;
+	uint32_t resumed_len; /* known when last admitted */
+
+	uint32_t slot;	   /* of its table; SEQ_NONE where it does not run */
+	uint64_t table_id; /* new for each table that it gets */
+	uint32_t *table;   /* borrowed from sched: [nr_table] */
+	uint32_t nr_table, nr_hit;
+	uint32_t promise;      /* table length it can count on */
+	struct prefix_pos pos; /* behind the first nr_indexed blocks */
+	uint32_t nr_indexed;
+	uint32_t decode_at; /* place among the decoding of its class */
+	uint32_t next_free;
+};
+
+static inline uint32_t seq_blocks(uint32_t nr_tokens)
+{
+	return nr_tokens / KV_BLOCK + (nr_tokens % KV_BLOCK != 0);
+}
+
+/* Tokens whose KV it needs: of a score the last prompt token wants nothing. */
+static inline uint32_t seq_goal(const struct seq *q)
+{
+	return q->score ? q->known - 1 : q->known;
+}
+
+/*
+ * The whole blocks of @q that the index knows, into @table; *ret_pos is the
+ * place behind them and *ret_nr_free how many are free now (to take them
+ * makes the pool smaller).  Takes nothing.  A score finds none: its rows all
+ * want logits, and the index keeps KV only.
+ */
+uint32_t seq_match(const struct seq *q, const struct prefix *p, uint32_t *table,
+		   struct prefix_pos *ret_pos, uint32_t *ret_nr_free);
+/* Take the @nr_hit blocks that seq_match() has just put into q->table. */
+void seq_take_hits(struct seq *q, struct prefix *p, uint32_t nr_hit,
+		   const struct prefix_pos *pos);
+/* One more block at the table's end, evicting if need be.  0 or -ENOSPC. */
+int seq_grow(struct seq *q, struct prefix *p);
+/* Index the blocks that have become full, committed and written. */
+void seq_index(struct seq *q, struct prefix *p);
+/* Give all blocks back, the last first: a chain's tail is evicted first. */
+void seq_release(struct seq *q, struct prefix *p);
+/* Blocks that would become free if @q gave its blocks back. */
+uint32_t seq_nr_private(const struct seq *q, const struct kv *kv);
+
+#endif

@@ -1,0 +1,199 @@
+/* SPDX-License-Identifier: MIT */
+#include "daemon/core/tenant.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "daemon/core/heap.h"
+
+/*
+ * A tenth of a token at weight 1: large enough that the rounding of unit
+ * moves no share by more than 0.1 %, small enough that 64 bits hold 10^12
+ * tokens.
+ */
+#define VT_TENTH (1u << 20)
+
+int tenants_init(struct tenants *t, uint32_t max)
+{
+	uint32_t i, size = 1;
+	bool ok;
+
+	memset(t, 0, sizeof(*t));
+	while (size < max)
+		size *= 2;
+	t->max = max;
+	t->mask = size - 1;
+	t->all = calloc(max, sizeof(*t->all));
+	t->heads = calloc(size, sizeof(*t->heads));
+	ok = t->all && t->heads;
+	for (i = 0; i < NR_CLASSES; i++) {
+		t->wanting[i] = calloc(max, sizeof(*t->wanting[i]));
+		ok = ok && t->wanting[i];
+	}
+	if (!ok) {
+		tenants_deinit(t);
+		return -ENOMEM;
+	}
+	for (i = 0; i < size; i++)
+		t->heads[i] = TENANT_NONE;
+	return 0;
+}
+
+void tenants_deinit(struct tenants *t)
+{
+	uint32_t i;
+
+	free(t->all);
+	free(t->heads);
+	for (i = 0; i < NR_CLASSES; i++)
+		free(t->wanting[i]);
+	memset(t, 0, sizeof(*t));
+}
+
+static uint32_t *head(struct tenants *t, uint64_t key)
+{
+	/* Fibonacci hashing; keys are uids, not chosen by an attacker */
+	return &t->heads[(uint32_t)(key * 0x9e3779b97f4a7c15u >> 32) & t->mask];
+}
+
+/*
+ * The place of an idle tenant.  Whose counter is lowest loses least: the lift
+ * would have raised it anyway.
+ */
+static uint32_t forget_one(struct tenants *t)
+{
+	uint32_t best = TENANT_NONE, i, *at;
+
+	for (i = 0; i < t->nr; i++) {
+		const struct tenant *x = &t->all[i];
+
+		if (x->nr_seqs || x->fixed)
+			continue;
+		if (best == TENANT_NONE || x->vt[0] < t->all[best].vt[0])
+			best = i;
+	}
+	if (best == TENANT_NONE)
+		return best;
+	for (at = head(t, t->all[best].key); *at != best;)
+		at = &t->all[*at].next;
+	*at = t->all[best].next;
+	return best;
+}
+
+static void set_weight(struct tenant *x, uint32_t weight)
+{
+	x->weight = weight;
+	x->unit = VT_TENTH / weight;
+}
+
+int tenant_get(struct tenants *t, uint64_t key, uint32_t *ret_tenant)
+{
+	uint32_t i, c;
+	struct tenant *x;
+
+	for (i = *head(t, key); i != TENANT_NONE; i = t->all[i].next) {
+		if (t->all[i].key == key) {
+			*ret_tenant = i;
+			return 0;
+		}
+	}
+	i = t->nr < t->max ? t->nr++ : forget_one(t);
+	if (i == TENANT_NONE)
+		return -EAGAIN;
+	x = &t->all[i];
+	memset(x, 0, sizeof(*x));
+	x->key = key;
+	x->next = *head(t, key);
+	*head(t, key) = i;
+	set_weight(x, TENANT_WEIGHT);
+	for (c = 0; c < NR_CLASSES; c++)
+		x->wait[c] = x->fill[c] = HEAP_EMPTY;
+	*ret_tenant = i;
+	return 0;
+}
+
+int tenant_configure(struct tenants *t, uint64_t key, uint32_t weight)
+{
+	uint32_t i;
+	int ret;
+
+	if (weight < 1 || weight > TENANT_WEIGHT_MAX)
+		return -EINVAL;
+	ret = tenant_get(t, key, &i);
+	if (ret)
+		return ret;
+	set_weight(&t->all[i], weight);
+	t->all[i].fixed = true;
+	return 0;
+}
+
+void tenant_charge(struct tenants *t, uint32_t tenant, enum sched_class cls,
+		   uint64_t cost)
+{
+	struct tenant *x = &t->all[tenant];
+
+	x->served += cost;
+	x->vt[cls] += cost * x->unit;
+}
+
+static uint64_t lowest(const struct tenants *t, enum sched_class cls)
+{
+	uint64_t min = UINT64_MAX;
+	uint32_t i;
+
+	for (i = 0; i < t->nr_wanting[cls]; i++) {
+		uint64_t vt = t->all[t->wanting[cls][i]].vt[cls];
+
+		min = vt < min ? vt : min;
+	}
+	return min;
+}
+
+void tenant_want(struct tenants *t, uint32_t tenant, enum sched_class cls)
+{
+	struct tenant *x = &t->all[tenant];
+	uint64_t floor;
+
+	if (x->nr_wanting[cls]++)
+		return;
+	floor = t->nr_wanting[cls] ? lowest(t, cls) : t->vt_left[cls];
+	x->vt[cls] = x->vt[cls] > floor ? x->vt[cls] : floor;
+	x->at[cls] = t->nr_wanting[cls];
+	t->wanting[cls][t->nr_wanting[cls]++] = tenant;
+}
+
+void tenant_unwant(struct tenants *t, uint32_t tenant, enum sched_class cls)
+{
+	struct tenant *x = &t->all[tenant];
+	uint32_t last;
+
+	assert(x->nr_wanting[cls] > 0);
+	if (--x->nr_wanting[cls])
+		return;
+	last = t->wanting[cls][--t->nr_wanting[cls]];
+	t->wanting[cls][x->at[cls]] = last;
+	t->all[last].at[cls] = x->at[cls];
+	if (!t->nr_wanting[cls])
+		t->vt_left[cls] = x->vt[cls];
+}
+
+uint32_t tenant_next(const struct tenants *t, enum sched_class cls,
+		     uint64_t pass)
+{
+	uint32_t best = TENANT_NONE, i;
+
+	for (i = 0; i < t->nr_wanting[cls]; i++) {
+		uint32_t id = t->wanting[cls][i];
+
+		if (t->all[id].blocked[cls] == pass)
+			continue;
+		/* of equals the one that came to the table first */
+		if (best == TENANT_NONE ||
+		    t->all[id].vt[cls] < t->all[best].vt[cls] ||
+		    (t->all[id].vt[cls] == t->all[best].vt[cls] && id < best))
+			best = id;
+	}
+	return best;
+}

@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * tenant.h - who is charged: virtual token counters (VTC, Sheng et al., OSDI
+ * 2024), one for each tenant and class.
+ *
+ * What a tenant is served moves its counter by cost / weight; who has the
+ * lowest counter of those that want service is served next.  A tenant that
+ * comes back is lifted to the lowest counter of those that want service (or
+ * where the last one left off), so idleness earns no credit.  "Wants service"
+ * is the paper's "is in the queue": it has tokens to compute before its next
+ * output; a tenant that only decodes is no measure of what others got.
+ *
+ * The counter is kept for each class, because classes are strict: a tenant
+ * that computed all night as `idle` must neither be punished for it by day
+ * nor lend its low counter to a newcomer of another class.
+ *
+ * Costs, in tenths of a token (VTC's artifact: input 1, output 2; the rest is
+ * ours): a prefill token 10, an output token 20, a token found in the prefix
+ * index 1 (it holds memory), recomputation 0.
+ *
+ * A tenant is a 64-bit key; how many sessions it has is not known here, so
+ * many sessions get no more than one.  One thread; allocates at init only.
+ */
+#ifndef CORE_TENANT_H
+#define CORE_TENANT_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+enum sched_class {
+	CLASS_INTERACTIVE,
+	CLASS_BATCH,
+	CLASS_IDLE,
+};
+#define NR_CLASSES	  3
+
+#define TENANT_NONE	  UINT32_MAX
+#define TENANT_WEIGHT	  100u /* of who has no other */
+#define TENANT_WEIGHT_MAX 1000u
+
+#define COST_PREFILL	  10u
+#define COST_DECODE	  20u
+#define COST_HIT	  1u
+
+struct tenant {
+	uint64_t key;
+	uint64_t vt[NR_CLASSES]; /* virtual: tenths x 2^20 / weight */
+	uint64_t served;	 /* tenths of a token, all classes, ever */
+	uint32_t weight, unit;	 /* vt for a tenth of a token */
+	uint32_t nr_seqs;   /* sequences of any state; 0 = may be forgotten */
+	uint32_t nr_queued; /* waiting for admission, */
+	uint64_t queued_tokens;		 /* and their tokens */
+	uint32_t nr_wanting[NR_CLASSES]; /* sequences that want service */
+	uint32_t at[NR_CLASSES];	 /* place in the list of the wanting */
+	/* walks of sched.c: in which nothing is left, or none to admit */
+	uint64_t blocked[NR_CLASSES], shut[NR_CLASSES];
+	uint32_t wait[NR_CLASSES], fill[NR_CLASSES]; /* heaps: sched.c's */
+	uint32_t next;				     /* in its hash chain */
+	bool fixed; /* configured: never forgotten */
+};
+
+struct tenants {
+	struct tenant *all;	       /* owned: [max] */
+	uint32_t *heads;	       /* owned: [mask + 1] */
+	uint32_t *wanting[NR_CLASSES]; /* owned: [max] */
+	uint32_t nr_wanting[NR_CLASSES];
+	uint64_t vt_left[NR_CLASSES]; /* where the last one left off */
+	uint32_t nr, max, mask;
+};
+
+/* Room for @max tenants at a time.  0 or -ENOMEM. */
+int tenants_init(struct tenants *t, uint32_t max);
+void tenants_deinit(struct tenants *t);
+
+/*
+ * The tenant of @key, made where it is new; an idle one may be forgotten for
+ * it, the one that loses least by it.  -EAGAIN where all have sequences.
+ */
+int tenant_get(struct tenants *t, uint64_t key, uint32_t *ret_tenant);
+/* As tenant_get(), and from now on it has @weight.  -EINVAL: not 1..1000. */
+int tenant_configure(struct tenants *t, uint64_t key, uint32_t weight);
+
+/* @cost in tenths of a token. */
+void tenant_charge(struct tenants *t, uint32_t tenant, enum sched_class cls,
+		   uint64_t cost);
+/* One sequence more that wants service; the first lifts the counter. */
+void tenant_want(struct tenants *t, uint32_t tenant, enum sched_class cls);
+void tenant_unwant(struct tenants *t, uint32_t tenant, enum sched_class cls);
+/* Who is next in @cls of those not blocked in walk @pass; TENANT_NONE: nobody. */
+uint32_t tenant_next(const struct tenants *t, enum sched_class cls,
+		     uint64_t pass);
+
+#endif
