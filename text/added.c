@@ -128,6 +128,7 @@ int added_split(const struct added *a, struct added_work *w, const uint8_t *s,
 	const struct token *t;
 
 	w->nr = 0;
+	w->work += size;
 	if (a && find(a, w, s, size, &nr))
 		return -ENOMEM;
 	while (nr-- > 0) {
@@ -143,14 +144,17 @@ int added_split(const struct added *a, struct added_work *w, const uint8_t *s,
 		if (t->flags & ADDED_SINGLE_WORD &&
 		    word_beside(s, size, start, end))
 			continue;
-		if (t->flags & ADDED_LSTRIP)
+		if (t->flags & ADDED_LSTRIP && start > from) {
 			start = strip_left(s, start, from);
+			w->work += w->hit[nr].start - start;
+		}
 		if (t->flags & ADDED_RSTRIP) {
 			/* tokens made of spaces would walk one run again and
 			 * again: inside it the answer is known */
 			if (end < space_from || end > space_end) {
 				space_from = end;
 				space_end = strip_right(s, size, end);
+				w->work += space_end - end;
 			}
 			end = space_end;
 		}

@@ -55,6 +55,7 @@ struct added_work {
 	size_t nr, cap;
 	struct piece *hit; /* owned: what was found, from the back */
 	size_t hit_cap;
+	uint64_t work; /* bytes looked at, so far: tests of linearity */
 };
 
 void added_work_free(struct added_work *w);

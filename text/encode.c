@@ -224,7 +224,7 @@ int encode_around(struct encode *e, const void *text, size_t size, size_t plain,
 
 uint64_t encode_work(const struct encode *e)
 {
-	return e->work + e->bpe.moves;
+	return e->work + e->added[0].work + e->added[1].work + e->bpe.moves;
 }
 
 const struct vocab *encode_vocab(const struct encode *e)

@@ -42,10 +42,7 @@ static pcre2_code *compile(const char *where, const uint8_t *s, size_t size,
 		return NULL;
 	}
 	pcre2_set_newline(cc, PCRE2_NEWLINE_LF);
-	code = pcre2_compile(s, size,
-			     options | PCRE2_UTF | PCRE2_UCP |
-				     PCRE2_NEVER_BACKSLASH_C,
-			     &why, &at, cc);
+	code = pcre2_compile(s, size, options | PCRE2_UTF, &why, &at, cc);
 	pcre2_compile_context_free(cc);
 	if (!code) {
 		pcre2_get_error_message(why, text, sizeof(text));
@@ -79,13 +76,11 @@ int pattern_open(struct pattern **ret, const char *where, const char *src,
 	p->code = literal ? compile(where, (const uint8_t *)src, size,
 				    PCRE2_LITERAL, err)
 			  : compile(where, out.v ? out.v : (uint8_t *)"",
-				    out.nr, PCRE2_MULTILINE, err);
+				    out.nr, PCRE2_MULTILINE | PCRE2_UCP, err);
 	if (!p->code) {
 		free(p);
 		goto out_bytes;
 	}
-	/* may be impossible (no writable code pages): then it interprets */
-	pcre2_jit_compile(p->code, PCRE2_JIT_COMPLETE);
 	*ret = p;
 	r = 0;
 out_bytes:
@@ -129,8 +124,7 @@ void pattern_work_close(struct pattern_work *w)
 
 /*
  * The check of UTF-8 is left out: it would read the whole text at every
- * match, and the text is clean.  Where the small stack of compiled code does
- * not suffice, the interpreter, which takes from the heap, does it again.
+ * match, and the text is clean.
  */
 static int match(const struct pattern *p, struct pattern_work *w,
 		 const uint8_t *s, size_t size, size_t from)
@@ -142,10 +136,6 @@ static int match(const struct pattern *p, struct pattern_work *w,
 							     : (uint32_t)steps);
 	rc = pcre2_match(p->code, s, size, from, PCRE2_NO_UTF_CHECK, w->match,
 			 w->context);
-	if (rc == PCRE2_ERROR_JIT_STACKLIMIT)
-		rc = pcre2_match(p->code, s, size, from,
-				 PCRE2_NO_UTF_CHECK | PCRE2_NO_JIT, w->match,
-				 w->context);
 	if (rc == PCRE2_ERROR_NOMATCH)
 		return 0;
 	if (rc == PCRE2_ERROR_NOMEMORY)

@@ -9,6 +9,11 @@
  * cannot be translated (a class inside a class, &&) is refused, never
  * guessed.
  *
+ * Patterns are interpreted, not compiled to machine code: a privileged process
+ * that reads hostile text keeps no pages both writable and executable, and the
+ * limits count the same everywhere.  Measured: a megabyte of English becomes
+ * ids in 30 ms, with machine code in 17 (2 GHz AMD, one core).
+ *
  * A pattern is read-only once open and may be shared by threads; each thread
  * has a workspace.
  */

@@ -3,6 +3,7 @@
 #include "text/added.h"
 #include "text/bpe.h"
 #include "text/normal.h"
+#include "text/post.h"
 #include "text/split.h"
 #include "text/utf8.h"
 #include "text/vec.h"
@@ -10,6 +11,7 @@
 #include "base/json.h"
 #include "base/map.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <limits.h>
 #include <stdlib.h>
@@ -338,138 +340,6 @@ static int load_added(struct loader *l)
 	return r;
 }
 
-/* ---- what is put around a text */
-
-static int add_around(struct loader *l, uint32_t *list, uint32_t *nr,
-		      const json_t *ids)
-{
-	const json_t *id;
-	size_t i;
-
-	if (!json_is_array(ids))
-		return err_set(
-			l->err, -EINVAL,
-			"%s: post_processor.single names a token that is not in special_tokens",
-			l->path);
-	json_array_foreach(ids, i, id)
-	{
-		json_int_t n = json_integer_value(id);
-
-		if (!json_is_integer(id) || n < 0 || n >= l->v->nr ||
-		    *nr == VOCAB_AROUND_MAX)
-			return err_set(
-				l->err, -EINVAL,
-				"%s: post_processor.special_tokens: an id not in 0 to %u, or more than %d",
-				l->path, l->v->nr - 1, VOCAB_AROUND_MAX);
-		list[(*nr)++] = (uint32_t)n;
-	}
-	return 0;
-}
-
-static int load_template(struct loader *l, const json_t *j)
-{
-	const json_t *single = json_object_get(j, "single"), *p, *s;
-	const json_t *special = json_object_get(j, "special_tokens");
-	struct vocab *v = l->v;
-	bool after = false;
-	const char *name;
-	size_t i;
-	int r;
-
-	if (!json_is_array(single))
-		return err_set(l->err, -ENOTSUP,
-			       "%s: post_processor.single is not an array",
-			       l->path);
-	json_array_foreach(single, i, p)
-	{
-		s = json_object_get(p, "SpecialToken");
-		name = json_string_value(json_object_get(s, "id"));
-		if (!s && json_is_object(json_object_get(p, "Sequence"))) {
-			after = true;
-			continue;
-		}
-		if (!name)
-			return err_set(
-				l->err, -EINVAL,
-				"%s: post_processor.single[%zu] is neither SpecialToken nor Sequence",
-				l->path, i);
-		r = add_around(l, after ? v->after : v->before,
-			       after ? &v->nr_after : &v->nr_before,
-			       json_object_get(json_object_get(special, name),
-					       "ids"));
-		if (r)
-			return r;
-	}
-	return 0;
-}
-
-static int load_post(struct loader *l, const json_t *j, bool inside)
-{
-	const json_t *list = json_object_get(j, "processors"), *p;
-	const char *type = NULL;
-	size_t i;
-	int r;
-
-	if (!j || json_is_null(j))
-		return 0;
-	r = json_get_str(l->path, j, "type", &type, l->err);
-	if (r)
-		return r;
-	if (!type)
-		return err_set(l->err, -EINVAL,
-			       "%s: post_processor has no \"type\"", l->path);
-	if (!strcmp(type, "ByteLevel"))
-		return 0; /* trims offsets, which we have none of */
-	if (!strcmp(type, "TemplateProcessing"))
-		return load_template(l, j);
-	if (strcmp(type, "Sequence") || inside)
-		return err_set(l->err, -ENOTSUP,
-			       "%s: post_processor %s is not supported yet",
-			       l->path, type);
-	json_array_foreach(list, i, p)
-	{
-		r = load_post(l, p, true);
-		if (r)
-			return r;
-	}
-	return 0;
-}
-
-/* Text is made of bytes here; a decoder that does more is not ours. */
-static int check_decoder(struct loader *l, const json_t *j)
-{
-	const json_t *d, *list = json_object_get(j, "decoders");
-	const char *type = NULL;
-	size_t i;
-	int r;
-
-	if (!j || json_is_null(j))
-		return 0;
-	r = json_get_str(l->path, j, "type", &type, l->err);
-	if (r)
-		return r;
-	if (type && !strcmp(type, "Sequence") && json_is_array(list)) {
-		json_array_foreach(list, i, d)
-		{
-			const char *t =
-				json_string_value(json_object_get(d, "type"));
-
-			if (!t || (strcmp(t, "ByteLevel") && strcmp(t, "Fuse")))
-				return err_set(
-					l->err, -ENOTSUP,
-					"%s: decoder.decoders[%zu] is %.40s: not supported yet",
-					l->path, i, t ? t : "unnamed");
-		}
-		return 0;
-	}
-	if (!type || strcmp(type, "ByteLevel"))
-		return err_set(
-			l->err, -ENOTSUP,
-			"%s: decoder is %.40s: not supported yet (only ByteLevel is)",
-			l->path, type ? type : "unnamed");
-	return 0;
-}
-
 /* ---- the files beside it */
 
 /* The id of a token that tokenizer_config.json names, VOCAB_NONE if none. */
@@ -604,6 +474,26 @@ static int load_beside(struct loader *l, const char *dir)
 
 /* ---- all of it */
 
+static int load_post(struct loader *l)
+{
+	struct vocab *v = l->v;
+	struct post post = { 0 };
+	int r;
+
+	static_assert(POST_AROUND_MAX == VOCAB_AROUND_MAX, "one limit");
+	r = post_read(&post, l->path,
+		      json_object_get(l->root, "post_processor"), v->nr,
+		      l->err);
+	if (!r)
+		r = post_check_decoder(
+			l->path, json_object_get(l->root, "decoder"), l->err);
+	memcpy(v->before, post.before, sizeof(v->before));
+	memcpy(v->after, post.after, sizeof(v->after));
+	v->nr_before = post.nr_before;
+	v->nr_after = post.nr_after;
+	return r;
+}
+
 static int load(struct loader *l, const char *dir)
 {
 	struct vocab *v = l->v;
@@ -637,10 +527,7 @@ static int load(struct loader *l, const char *dir)
 	if (!r)
 		r = load_added(l);
 	if (!r)
-		r = load_post(l, json_object_get(l->root, "post_processor"),
-			      false);
-	if (!r)
-		r = check_decoder(l, json_object_get(l->root, "decoder"));
+		r = load_post(l);
 	if (!r)
 		r = load_beside(l, dir);
 	return r;

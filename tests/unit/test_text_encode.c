@@ -8,7 +8,19 @@
 #include "text/vocab.h"
 #include "base/err.h"
 
+#include <errno.h>
+#include <stdbool.h>
 #include <stdint.h>
+
+static struct vocab *vocab_at(const char *path)
+{
+	struct vocab *v = NULL;
+	struct err err = { 0 };
+
+	if (vocab_open(&v, path, &err))
+		printf("# %s\n", err.text);
+	return v;
+}
 
 static void show(const char *what, const struct ids *ids)
 {
@@ -51,7 +63,7 @@ static char *decode_all(const struct vocab *v, const struct ids *ids,
 /* Column 0: specials parsed; 1: as text; 2: what column 0 decodes to. */
 static void vectors(const char *name)
 {
-	struct vocab *v = NULL;
+	struct vocab *v;
 	struct encode *e = NULL;
 	struct err err = { 0 };
 	json_t *strings = json_load_file(GOLDEN_DIR "/strings.json",
@@ -62,8 +74,7 @@ static void vectors(const char *name)
 
 	ROW(name);
 	CHECK(strings && rows);
-	if (vocab_open(&v, golden_path(name, ""), &err))
-		printf("# %s\n", err.text);
+	v = vocab_at(golden_path(name, ""));
 	CHECK(v);
 	CHECK_EQ(encode_open(&e, v), 0);
 	CHECK_EQ(json_array_size(rows), json_array_size(strings));
@@ -137,4 +148,231 @@ TEST(ids_equal_the_reference_qwen2)
 TEST(ids_equal_the_reference_flags)
 {
 	vectors("bpe-flags");
+}
+
+TEST(what_the_tokenizer_puts_around_a_text_equals_the_reference)
+{
+	size_t k;
+
+	for (k = 0; k < GOLDEN_NR; k++) {
+		json_t *g = golden_json(golden_names[k], "vectors.json");
+		struct vocab *v = vocab_at(golden_path(golden_names[k], ""));
+		struct encode *e = NULL;
+		struct ids ids = { 0 };
+
+		ROW(golden_names[k]);
+		CHECK(g && v && !encode_open(&e, v));
+		CHECK_EQ(encode(e, "Hello", 5, ENCODE_BOS | ENCODE_EOS, &ids,
+				NULL),
+			 0);
+		CHECK(same(&ids, json_object_get(g, "hello_with_special")));
+		ids_free(&ids);
+		encode_close(e);
+		vocab_close(v);
+		json_decref(g);
+	}
+}
+
+/* The models of LLM_GOLDEN whose prompt "text" has both text and ids. */
+TEST(the_golden_models_read_their_prompts_as_transformers_did)
+{
+	static const char *const names[] = { "llama3-gqa-bf16",
+					     "qwen2-sharded-bf16" };
+	const char *golden = getenv("LLM_GOLDEN");
+	size_t k, i, seen = 0;
+	char path[512];
+	json_t *g, *p;
+
+	for (k = 0; k < 2; k++) {
+		snprintf(path, sizeof(path), "%s/models/%s/golden.json",
+			 golden ? golden : "../shared/data", names[k]);
+		g = json_load_file(path, 0, NULL);
+		if (!g)
+			SKIP("no golden models in LLM_GOLDEN");
+		ROW(names[k]);
+		*strrchr(path, '/') = '\0';
+		json_array_foreach(json_object_get(g, "prompts"), i, p)
+		{
+			const char *text =
+				json_string_value(json_object_get(p, "text"));
+			struct encode *e = NULL;
+			struct ids ids = { 0 };
+			struct vocab *v;
+
+			if (!text)
+				continue;
+			v = vocab_at(path);
+			CHECK(v && !encode_open(&e, v));
+			CHECK_EQ(encode(e, text, strlen(text),
+					ENCODE_SPECIAL | ENCODE_BOS, &ids,
+					NULL),
+				 0);
+			CHECK(same(&ids, json_object_get(p, "ids")));
+			seen++;
+			ids_free(&ids);
+			encode_close(e);
+			vocab_close(v);
+		}
+		json_decref(g);
+	}
+	CHECK_EQ(seen, 2);
+}
+
+static uint64_t seed = 88172645463325252u;
+
+static unsigned rnd(unsigned n)
+{
+	seed ^= seed << 13; /* Marsaglia's xorshift64 */
+	seed ^= seed >> 7;
+	seed ^= seed << 17;
+	return (unsigned)(seed >> 11) % n;
+}
+
+/* Text, code points of every length and kind; or bytes of any value. */
+static size_t random_text(uint8_t *s, size_t n, bool broken)
+{
+	static const uint32_t from[] = { 0x20,	  0x61,	  0x41,	  0x30,	  0x9,
+					 0xa0,	  0x300,  0x4e00, 0xac00, 0xe00,
+					 0x1f600, 0x2000, 0x21 };
+	size_t i, o = 0;
+
+	for (i = 0; i < n; i++) {
+		if (broken && rnd(4) == 0)
+			s[o++] = (uint8_t)rnd(256);
+		else
+			o += utf8_put(s + o, from[rnd(13)] + rnd(24));
+	}
+	return o;
+}
+
+TEST(decoding_what_was_encoded_gives_the_text_again)
+{
+	size_t k, round;
+
+	/* those that do not normalize: text comes back to the byte */
+	for (k = 0; k < 2; k++) {
+		struct vocab *v = vocab_at(golden_path(golden_names[k], ""));
+		struct encode *e = NULL;
+		uint8_t s[400], clean[1200];
+
+		ROW(golden_names[k]);
+		CHECK(v && !encode_open(&e, v));
+		for (round = 0; round < 2000; round++) {
+			size_t n = random_text(s, rnd(80), round & 1), m, o;
+			struct ids ids = { 0 };
+			char *text;
+
+			CHECK_EQ(encode(e, s, n, 0, &ids, NULL), 0);
+			text = decode_all(v, &ids, 0, &o);
+			m = utf8_clean(clean, s, n);
+			CHECK_EQ(o, m);
+			CHECK(!memcmp(text, clean, m));
+			free(text);
+			ids_free(&ids);
+		}
+		encode_close(e);
+		vocab_close(v);
+	}
+}
+
+TEST(a_workspace_that_has_worked_gives_the_same_ids_as_a_new_one)
+{
+	struct vocab *v = vocab_at(golden_path("bpe-flags", ""));
+	struct encode *used = NULL, *fresh = NULL;
+	uint8_t s[400];
+	size_t round;
+
+	CHECK(v && !encode_open(&used, v));
+	for (round = 0; round < 300; round++) {
+		size_t n = random_text(s, rnd(80), round & 1);
+		struct ids a = { 0 }, b = { 0 };
+
+		CHECK_EQ(encode_open(&fresh, v), 0);
+		CHECK_EQ(encode(used, s, n, ENCODE_SPECIAL, &a, NULL), 0);
+		CHECK_EQ(encode(fresh, s, n, ENCODE_SPECIAL, &b, NULL), 0);
+		CHECK_EQ(a.nr, b.nr);
+		CHECK(!a.nr || !memcmp(a.v, b.v, a.nr * sizeof(*a.v)));
+		encode_close(fresh);
+		ids_free(&a);
+		ids_free(&b);
+	}
+	encode_close(used);
+	vocab_close(v);
+}
+
+/*
+ * Work per byte at 8 KiB and at 256 KiB: n log n lets it grow by 18/13, a
+ * quadratic path by 32.  Units, not time, so a busy machine says the same.
+ */
+TEST(work_is_linear_whatever_the_text)
+{
+	static const char *const units[] = {
+		"a",
+		" ",
+		"\n",
+		" \n",
+		"ab ",
+		"1",
+		"!",
+		"\xe4\xbd\xa0",
+		"\xff",
+		"<|im_start|>",
+		"<|im_start",
+		"<mask>",
+		"<rs> ",
+		"    ",
+		"   <mask>",
+		"word",
+		"e\xcc\x81\xcc\xa3",
+		"\xcc\x81\xcc\xa3",
+		"\xcc\xa3\xcc\x81\xcc\x95",
+		"The quick brown fox jumps over the lazy dog. ",
+	};
+	const size_t small = 1 << 13, big = 1 << 18;
+	char *s = malloc(big);
+	size_t k, u, i;
+
+	for (k = 0; k < GOLDEN_NR; k++) {
+		struct vocab *v = vocab_at(golden_path(golden_names[k], ""));
+		struct encode *e = NULL;
+
+		CHECK(v && !encode_open(&e, v));
+		for (u = 0; u < sizeof(units) / sizeof(units[0]); u++) {
+			size_t len = strlen(units[u]);
+			struct ids ids = { 0 };
+			uint64_t w0, w1, w2;
+
+			ROW(units[u]);
+			for (i = 0; i < big; i++)
+				s[i] = units[u][i % len];
+			w0 = encode_work(e);
+			CHECK_EQ(encode(e, s, small, 1, &ids, NULL), 0);
+			w1 = encode_work(e);
+			CHECK_EQ(encode(e, s, big, 1, &ids, NULL), 0);
+			w2 = encode_work(e);
+			CHECK(w1 - w0 >= small); /* it counts at all */
+			CHECK((w2 - w1) < (w1 - w0) * 32 * 2);
+			ids_free(&ids);
+		}
+		encode_close(e);
+		vocab_close(v);
+	}
+	free(s);
+}
+
+TEST(a_text_too_long_is_refused)
+{
+	struct vocab *v = vocab_at(golden_path("bpe-gpt2", ""));
+	struct encode *e = NULL;
+	struct ids ids = { 0 };
+	struct err err = { 0 };
+
+	CHECK(v && !encode_open(&e, v));
+	CHECK_EQ(encode(e, "x", (size_t)ENCODE_TEXT_MAX + 1, 0, &ids, &err),
+		 -E2BIG);
+	CHECK(err.text[0]);
+	CHECK_EQ(encode(e, NULL, 0, 0, &ids, &err), 0);
+	CHECK_EQ(ids.nr, 0);
+	encode_close(e);
+	vocab_close(v);
 }

@@ -1,0 +1,251 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A tokenizer.json that somebody changed: opening it ends, with a vocabulary
+ * that can be used or with one line, and never otherwise.  Two kinds of
+ * change: bytes (most end at the JSON parser), and values of the parsed tree
+ * (they reach everything behind it).  The seed is fixed; LLM_FUZZ_ROUNDS
+ * makes it longer, LLM_FUZZ_SEED another.  Best run with SAN=address.
+ */
+#include "tests/test.h"
+#include "tests/unit/text_golden.h"
+#include "text/chat.h"
+#include "text/decode.h"
+#include "text/encode.h"
+#include "text/vocab.h"
+#include "base/err.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <unistd.h>
+
+static uint64_t seed;
+
+static unsigned rnd(unsigned n)
+{
+	seed ^= seed << 13; /* Marsaglia's xorshift64 */
+	seed ^= seed >> 7;
+	seed ^= seed << 17;
+	return (unsigned)(seed >> 11) % n;
+}
+
+static unsigned rounds(unsigned usual)
+{
+	const char *n = getenv("LLM_FUZZ_ROUNDS"), *s = getenv("LLM_FUZZ_SEED");
+
+	seed = s ? strtoull(s, NULL, 0) : 88172645463325252u;
+	return n ? (unsigned)atoi(n) : usual;
+}
+
+static char dir[] = "/tmp/fuzz_text_vocab.XXXXXX";
+
+static char *in_dir(const char *file)
+{
+	static char path[256];
+
+	snprintf(path, sizeof(path), "%s/%s", dir, file);
+	return path;
+}
+
+/* Whatever opened must work: encode, decode, chat. */
+static void use(struct vocab *v)
+{
+	static const char text[] = "Hi  <s>word <mask> \xc3\xa9\xff 12ab\n";
+	struct encode *e = NULL;
+	struct ids ids = { 0 };
+	struct decode d;
+	struct err err;
+	uint8_t *out = malloc(DECODE_CAP(v->token_max));
+	size_t i;
+
+	CHECK(out && !encode_open(&e, v));
+	if (!encode(e, text, sizeof(text) - 1, 7, &ids, &err))
+		for (i = 0; i < ids.nr; i++)
+			CHECK(ids.v[i] < v->nr);
+	decode_init(&d, 0);
+	for (i = 0; i < ids.nr; i++)
+		CHECK(decode_feed(&d, v, ids.v[i], out,
+				  DECODE_CAP(v->token_max)) >= 0);
+	decode_end(&d, out);
+	chat_encode(e, text, sizeof(text) - 1, 0, &ids, &err);
+	free(out);
+	ids_free(&ids);
+	encode_close(e);
+}
+
+/* Counts those that opened. */
+static unsigned try(void)
+{
+	struct vocab *v = NULL;
+	struct err err = { 0 };
+	int r = vocab_open(&v, dir, &err);
+
+	CHECK((r == 0) == (v != NULL));
+	if (r) {
+		CHECK(r < 0 && err.text[0] && !strchr(err.text, '\n'));
+		return 0;
+	}
+	use(v);
+	vocab_close(v);
+	return 1;
+}
+
+static void remove_dir(void)
+{
+	unlink(in_dir("tokenizer.json"));
+	unlink(in_dir("tokenizer_config.json"));
+	rmdir(dir);
+	strcpy(strchr(dir, '.'), ".XXXXXX");
+}
+
+TEST(changed_bytes_never_crash)
+{
+	unsigned n = rounds(400), i, k, opened = 0;
+	size_t size, cut;
+	char *s, *t;
+	FILE *f;
+
+	CHECK(mkdtemp(dir));
+	for (i = 0; i < n; i++) {
+		json_t *j = golden_json(golden_names[i % GOLDEN_NR],
+					"tokenizer.json");
+
+		s = json_dumps(j, JSON_COMPACT);
+		size = strlen(s);
+		t = malloc(size);
+		memcpy(t, s, size);
+		for (k = rnd(4); k < 4; k++)
+			t[rnd((unsigned)size)] =
+				rnd(3) ? "0129\"{}[],:-\\ua"[rnd(16)]
+				       : (char)rnd(256);
+		cut = rnd(8) ? size : rnd((unsigned)size);
+		f = fopen(in_dir("tokenizer.json"), "w");
+		CHECK(f && fwrite(t, 1, cut, f) == cut && !fclose(f));
+		opened += try();
+		free(t);
+		free(s);
+		json_decref(j);
+	}
+	remove_dir();
+	CHECK(opened > 0 && opened < n);
+}
+
+/* A value of another type or size, or a small change to the same. */
+static json_t *other_value(const json_t *old)
+{
+	static const char *const values[] = {
+		"null",
+		"true",
+		"false",
+		"0",
+		"-1",
+		"1",
+		"511",
+		"4194303",
+		"4294967295",
+		"9223372036854775807",
+		"1e300",
+		"\"\"",
+		"\"a\"",
+		"\"\\u0120\"",
+		"\"<s>\"",
+		"\"BPE\"",
+		"\"Sequence\"",
+		"\"NFKC\"",
+		"\"Lowercase\"",
+		"\"Isolated\"",
+		"\"Removed\"",
+		"\"(a+)+$\"",
+		"\"\\\\s\"",
+		"\"[^\\\\s]*\"",
+		"\"(?=\"",
+		"\"\\ud83d\\ude00\"",
+		"\"a\\u0000b\"",
+		"[]",
+		"[[]]",
+		"{}",
+		"{\"type\":\"NFC\"}",
+		"{\"type\":\"ByteLevel\"}",
+		"{\"Regex\":\"|\"}",
+		"{\"String\":\"\"}",
+		"{\"type\":\"Sequence\",\"pretokenizers\":[{\"type\":"
+		"\"ByteLevel\",\"add_prefix_space\":true},{\"type\":"
+		"\"Digits\",\"individual_digits\":true},{\"type\":"
+		"\"Punctuation\"}]}",
+		"{\"type\":\"Replace\",\"pattern\":{\"Regex\":\".\"},"
+		"\"content\":\"ab\"}",
+		"{\"type\":\"Prepend\",\"prepend\":\"\\u2581\"}",
+	};
+
+	if (json_is_boolean(old) && rnd(3))
+		return json_boolean(!json_is_true(old));
+	if (json_is_integer(old) && rnd(3))
+		return json_integer(json_integer_value(old) + rnd(5) - 2);
+	return json_loads(values[rnd(sizeof(values) / sizeof(values[0]))],
+			  JSON_DECODE_ANY | JSON_ALLOW_NUL, NULL);
+}
+
+/* Walk to some place in the tree, then change what is there. */
+static void change(json_t *j)
+{
+	const char *key = NULL;
+	json_t *v, *in = j;
+	size_t at = 0, n;
+	void *it;
+
+	for (;;) {
+		n = json_is_array(in) ? json_array_size(in)
+				      : json_object_size(in);
+		if (!n)
+			return;
+		at = rnd((unsigned)n);
+		v = NULL;
+		if (json_is_array(in)) {
+			v = json_array_get(in, at);
+		} else {
+			it = json_object_iter(in);
+			for (n = at; n; n--)
+				it = json_object_iter_next(in, it);
+			key = json_object_iter_key(it);
+			v = json_object_iter_value(it);
+		}
+		if (!(json_is_array(v) || json_is_object(v)) || !rnd(6))
+			break;
+		in = v;
+	}
+	if (json_is_array(in)) {
+		if (rnd(4))
+			json_array_set_new(in, at, other_value(v));
+		else if (rnd(2))
+			json_array_remove(in, at);
+		else
+			json_array_append(in, v);
+	} else if (rnd(5)) {
+		json_object_set_new(in, key, other_value(v));
+	} else {
+		json_object_del(in, key);
+	}
+}
+
+TEST(changed_values_never_crash)
+{
+	unsigned n = rounds(1500), i, k, opened = 0;
+	json_t *j, *c;
+
+	CHECK(mkdtemp(dir));
+	for (i = 0; i < n; i++) {
+		const char *name = golden_names[rnd(GOLDEN_NR)];
+
+		j = golden_json(name, "tokenizer.json");
+		c = golden_json(name, "tokenizer_config.json");
+		CHECK(j && c);
+		for (k = rnd(3); k < 3; k++)
+			change(rnd(6) ? j : c);
+		CHECK(!json_dump_file(j, in_dir("tokenizer.json"), 0));
+		CHECK(!json_dump_file(c, in_dir("tokenizer_config.json"), 0));
+		opened += try();
+		json_decref(j);
+		json_decref(c);
+	}
+	remove_dir();
+	CHECK(opened > n / 10 && opened < n);
+}
