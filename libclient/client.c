@@ -1,0 +1,186 @@
+/* SPDX-License-Identifier: MIT */
+/* client.c - sessions: open, close, what is served, words for errors. */
+#include "libclient/internal.h"
+#include "include/llm_shm.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#ifndef LLM_VERSION
+#define LLM_VERSION "0"
+#endif
+
+static __thread char error_text[256];
+static __thread char socket_path[108];
+
+int llmc_fail(int code, const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(error_text, sizeof(error_text), fmt, ap);
+	va_end(ap);
+	return code;
+}
+
+const char *llmc_error(void)
+{
+	return error_text;
+}
+
+const char *llmc_version(void)
+{
+	return LLM_VERSION;
+}
+
+const char *llmc_default_socket(void)
+{
+	static const char system_path[] = "/run/llmd/llmd.sock";
+	const char *env = getenv("LLM_SOCKET");
+	const char *run = getenv("XDG_RUNTIME_DIR");
+
+	if (env && *env) {
+		snprintf(socket_path, sizeof(socket_path), "%s", env);
+		return socket_path;
+	}
+	if (run && *run) {
+		int n = snprintf(socket_path, sizeof(socket_path),
+				 "%s/llmd.sock", run);
+
+		if (n < (int)sizeof(socket_path) && !access(socket_path, F_OK))
+			return socket_path;
+	}
+	return system_path;
+}
+
+static bool power_of_two(uint32_t n)
+{
+	return n && !(n & (n - 1));
+}
+
+static int check_options(const struct llmc_options *o)
+{
+	if (o->size != LLMC_OPTIONS_SIZE || o->resv)
+		return llmc_fail(-EINVAL,
+				 "llmc_open: size is %u, this library has %u",
+				 o->size, LLMC_OPTIONS_SIZE);
+	if (o->nr_streams > LLM_MAX_STREAMS)
+		return llmc_fail(-EINVAL, "nr_streams is %u, allowed 1 to %u",
+				 o->nr_streams, LLM_MAX_STREAMS);
+	if (o->sq_entries && (!power_of_two(o->sq_entries) ||
+			      o->sq_entries > LLM_MAX_SQ_ENTRIES))
+		return llmc_fail(
+			-EINVAL,
+			"sq_entries is %u, allowed powers of two to %u",
+			o->sq_entries, LLM_MAX_SQ_ENTRIES);
+	return 0;
+}
+
+int llmc_open(struct llmc **ret_session, const struct llmc_options *opt)
+{
+	static const struct llmc_options none = { .size = LLMC_OPTIONS_SIZE };
+	struct llm_setup want = { .size = sizeof(want),
+				  .abi = LLM_ABI_VERSION };
+	struct llmc *s;
+	uint32_t i;
+	int ret;
+
+	if (!opt)
+		opt = &none;
+	ret = check_options(opt);
+	if (ret)
+		return ret;
+	s = calloc(1, sizeof(*s));
+	if (!s)
+		return llmc_fail(-ENOMEM, "out of memory");
+	s->fd = -1;
+	want.sq_entries = opt->sq_entries;
+	want.nr_streams = opt->nr_streams;
+	want.arena_size = opt->arena_size;
+	want.log_size = opt->log_size;
+	ret = carrier_sock_open(
+		s, opt->socket ? opt->socket : llmc_default_socket(), &want);
+	if (ret)
+		goto out_free;
+	s->streams = calloc(s->su.nr_streams, sizeof(*s->streams));
+	s->arena_end = calloc(s->su.sq_entries, sizeof(*s->arena_end));
+	if (!s->streams || !s->arena_end) {
+		ret = llmc_fail(-ENOMEM, "out of memory");
+		goto out_close;
+	}
+	for (i = 0; i < s->su.nr_streams; i++) {
+		s->streams[i].s = s;
+		s->streams[i].slot = i;
+	}
+	*ret_session = s;
+	return 0;
+
+out_close:
+	s->carrier->close(s);
+out_free:
+	free(s->streams);
+	free(s->arena_end);
+	free(s);
+	return ret;
+}
+
+void llmc_close(struct llmc *s)
+{
+	if (!s)
+		return;
+	s->carrier->close(s);
+	free(s->arena_end);
+	free(s->streams);
+	free(s);
+}
+
+const struct llm_model *llmc_model(const struct llmc *s)
+{
+	return (const struct llm_model *)(s->base + s->su.off_info);
+}
+
+uint32_t llmc_epoch(const struct llmc *s)
+{
+	return shm_load(&s->host->epoch);
+}
+
+int llmc_fd(const struct llmc *s)
+{
+	return s->fd;
+}
+
+int llmc_ack(struct llmc *s)
+{
+	return s->carrier->drain(s);
+}
+
+int llmc_ping(struct llmc *s, int timeout_ms, uint64_t *ret_ns)
+{
+	struct llmc_request req = { .size = LLMC_REQUEST_SIZE,
+				    .op = LLM_OP_PING };
+	struct llmc_stream *st;
+	struct timespec a, b;
+	int ret;
+
+	clock_gettime(CLOCK_MONOTONIC, &a);
+	ret = llmc_submit(s, &req, &st);
+	if (ret)
+		return ret;
+	ret = llmc_wait(st, UINT32_MAX, timeout_ms);
+	llmc_release(st);
+	if (ret < 0)
+		return ret;
+	if (!ret)
+		return llmc_fail(-ETIMEDOUT, "no answer within %d ms",
+				 timeout_ms);
+	clock_gettime(CLOCK_MONOTONIC, &b);
+	if (ret_ns)
+		*ret_ns = (uint64_t)((b.tv_sec - a.tv_sec) * 1000000000ll +
+				     (b.tv_nsec - a.tv_nsec));
+	return 0;
+}

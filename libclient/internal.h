@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * internal.h - what the library's files share: the session, its streams.
+ *
+ * A session is one thread's at a time, so nothing here is locked; memory
+ * shared with the service is ordered through llm_shm.h only.
+ */
+#ifndef LIBCLIENT_INTERNAL_H
+#define LIBCLIENT_INTERNAL_H
+
+#include "include/llmclient.h"
+
+#include <stdbool.h>
+
+/* How a session reaches the service; what the socket and the device differ in. */
+struct carrier {
+	/* tell the engine that sq_tail (or a cancel) has moved; never blocks */
+	void (*bell)(struct llmc *s);
+	/* sleep until woken: 1, 0 time is over, -EPIPE */
+	int (*sleep)(struct llmc *s, int timeout_ms);
+	/* take pending wakes off the descriptor: 0 or -EPIPE */
+	int (*drain)(struct llmc *s);
+	void (*close)(struct llmc *s);
+};
+
+struct llmc_stream {
+	struct llmc *s;
+	uint32_t slot;
+	uint32_t gen;	    /* of the last submission; 0 = never used */
+	uint32_t arm;	    /* counts armings, never 0 once armed */
+	uint32_t ring_pos;  /* of the last submission, + 1 */
+	uint32_t read;	    /* tokens read */
+	uint32_t text_read; /* bytes read */
+	uint64_t user_data;
+	bool held; /* by the program, until llmc_release() */
+	bool seen; /* its end was given by llmc_result() */
+	/* of this gen, once the record is there and was found sane */
+	bool bound;
+	const struct llm_record *rec;
+	const struct llm_tok *log;
+	const char *text;
+	const struct llm_alt *alt;
+};
+
+struct llmc {
+	const struct carrier *carrier;
+	int fd;	   /* connection or device; owned */
+	bool gone; /* the service hung up */
+	struct llm_setup su;
+	size_t client_size, engine_size, host_size; /* bytes mapped */
+	/* written by: us; read by: the engine */
+	struct llm_client_ctl *ctl;
+	struct llm_sqe *sqe;   /* [sq_entries] */
+	struct llm_wish *wish; /* [nr_streams] */
+	uint8_t *arena;
+	/* written by: keeper or kernel; engine.  Mapped read-only. */
+	const struct llm_host_ctl *host;
+	const struct llm_engine_ctl *engine;
+	const uint64_t *commit; /* [nr_streams] */
+	const uint8_t *base;	/* start of ENGINE */
+	/* private */
+	uint32_t tail;	/* of the ring: entries submitted */
+	uint32_t freed; /* entries whose arena room is taken back */
+	uint64_t arena_head, arena_tail; /* room in use: [tail, head), a ring */
+	uint64_t *arena_end; /* owned: [sq_entries] head after each entry */
+	uint32_t next_slot;
+	struct llmc_stream *streams; /* owned: [nr_streams] */
+};
+
+/* Keep the words for llmc_error(); returns @code. */
+int llmc_fail(int code, const char *fmt, ...)
+	__attribute__((format(printf, 2, 3)));
+
+/* carrier_sock.c: connect, say hello, map.  Fills s but for what is private. */
+int carrier_sock_open(struct llmc *s, const char *path,
+		      const struct llm_setup *want);
+
+/* stream.c: the commit word, if it is of this gen; 0 where not admitted yet. */
+uint64_t stream_word(const struct llmc_stream *st);
+/* stream.c: true once the slot may be submitted to again. */
+bool stream_idle(const struct llmc_stream *st);
+
+/* params.c: bytes that the request's llm_params take, tail included. */
+size_t params_size(const struct llmc_request *req);
+/* params.c: write them; @buf has params_size() bytes.  0 or -EINVAL. */
+int params_write(const struct llmc_request *req, uint8_t *buf, size_t size);
+
+#endif

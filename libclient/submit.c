@@ -1,0 +1,172 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * submit.c - prompts in: arena room, an entry, the tail, the bell.
+ *
+ * Arena room is a ring in order of submission: an entry's room is free once
+ * the engine's head has passed the entry.  gens count up a slot, from 1.
+ */
+#include "libclient/internal.h"
+#include "include/llm_shm.h"
+
+#include <errno.h>
+#include <string.h>
+#include <time.h>
+
+/* Take back the room of entries that the engine has passed. */
+static void reclaim(struct llmc *s)
+{
+	/* pairs with the engine's store-release after its last copy */
+	uint32_t head = shm_acquire(&s->engine->sq_head);
+
+	for (; s->freed != head && (int32_t)(head - s->freed) > 0 &&
+	       s->freed != s->tail;
+	     s->freed++)
+		s->arena_tail = s->arena_end[s->freed % s->su.sq_entries];
+	if (s->freed == s->tail)
+		s->arena_head = s->arena_tail = 0;
+}
+
+/* @size bytes, 8-aligned, in one piece: their offset, or UINT64_MAX. */
+static uint64_t take_room(struct llmc *s, uint64_t size)
+{
+	uint64_t at = (s->arena_head + 7) & ~7ull;
+
+	if (s->freed == s->tail || s->arena_head > s->arena_tail) {
+		if (at + size <= s->su.arena_size)
+			return at;
+		/* not at the end: from the beginning, before the oldest */
+		at = 0;
+		if (s->freed != s->tail && size >= s->arena_tail)
+			return UINT64_MAX;
+		return size <= s->su.arena_size ? at : UINT64_MAX;
+	}
+	return at + size < s->arena_tail ? at : UINT64_MAX;
+}
+
+static struct llmc_stream *find_slot(struct llmc *s)
+{
+	uint32_t i;
+
+	for (i = 0; i < s->su.nr_streams; i++) {
+		struct llmc_stream *st =
+			&s->streams[(s->next_slot + i) % s->su.nr_streams];
+
+		if (st->held || !stream_idle(st))
+			continue;
+		s->next_slot = (st->slot + 1) % s->su.nr_streams;
+		return st;
+	}
+	return NULL;
+}
+
+static int check(const struct llmc *s, const struct llmc_request *req)
+{
+	static const uint32_t own = LLM_SQE_F_TEXT | LLM_SQE_F_DEFAULT_MAX;
+
+	if (req->size != LLMC_REQUEST_SIZE)
+		return llmc_fail(-EINVAL,
+				 "llmc_submit: size is %u, this library has %u",
+				 req->size, LLMC_REQUEST_SIZE);
+	if (s->gone)
+		return llmc_fail(-EPIPE, "the service is gone");
+	if (shm_load(&s->host->daemon) == LLM_DAEMON_FAILED)
+		return llmc_fail(-EPIPE, "the engine failed for good");
+	if (req->flags & own)
+		return llmc_fail(-EINVAL, "flags 0x%x are the library's own",
+				 req->flags & own);
+	return 0;
+}
+
+static uint64_t deadline(uint32_t ms)
+{
+	struct timespec t;
+
+	if (!ms)
+		return 0;
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (uint64_t)t.tv_sec * 1000000000ull + (uint64_t)t.tv_nsec +
+	       ms * 1000000ull;
+}
+
+/* The entry for @st, its prompt and params at @room. */
+static struct llm_sqe entry(const struct llmc_stream *st,
+			    const struct llmc_request *req, uint64_t room,
+			    size_t params, size_t prompt)
+{
+	bool makes = !req->op || req->op == LLM_OP_GENERATE;
+
+	return (struct llm_sqe){
+		.op = (uint8_t)(req->op ? req->op : LLM_OP_GENERATE),
+		.class_ = (uint8_t)req->class_,
+		.stream = (uint16_t)st->slot,
+		.gen = st->gen,
+		.user_data = req->user_data,
+		.flags =
+			req->flags | (req->text ? LLM_SQE_F_TEXT : 0) |
+			(makes && !req->max_tokens ? LLM_SQE_F_DEFAULT_MAX : 0),
+		.max_tokens = req->max_tokens,
+		.off = prompt ? (uint32_t)(room + ((params + 7) & ~7ul)) : 0,
+		.len = (uint32_t)prompt,
+		.params_off = params ? (uint32_t)room : 0,
+		.params_len = (uint32_t)params,
+		.deadline_ns = deadline(req->deadline_ms),
+	};
+}
+
+int llmc_submit(struct llmc *s, const struct llmc_request *req,
+		struct llmc_stream **ret_stream)
+{
+	size_t prompt, params, size;
+	struct llmc_stream *st;
+	uint64_t room = 0;
+	int ret = check(s, req);
+
+	if (ret)
+		return ret;
+	prompt = req->text ? (req->text_len ? req->text_len : strlen(req->text))
+			   : req->nr_ids * 4;
+	params = req->op == LLM_OP_PING ? 0 : params_size(req);
+	size = ((params + 7) & ~7ul) + ((prompt + 7) & ~7ul);
+	if (size > s->su.arena_size)
+		return llmc_fail(-EMSGSIZE,
+				 "a prompt of %zu bytes, the arena has %llu",
+				 prompt, (unsigned long long)s->su.arena_size);
+	reclaim(s);
+	if (s->tail - s->freed >= s->su.sq_entries)
+		return llmc_fail(-EAGAIN, "%u submissions wait to be taken",
+				 s->su.sq_entries);
+	if (size) {
+		room = take_room(s, size);
+		if (room == UINT64_MAX)
+			return llmc_fail(-EAGAIN, "the arena is full");
+	}
+	st = find_slot(s);
+	if (!st)
+		return llmc_fail(-EAGAIN, "all %u streams are in use",
+				 s->su.nr_streams);
+	if (params) {
+		ret = params_write(req, s->arena + room, params);
+		if (ret)
+			return ret;
+	}
+	if (prompt)
+		memcpy(s->arena + room + ((params + 7) & ~7ul),
+		       req->text ? (const void *)req->text : req->ids, prompt);
+	if (!++st->gen)
+		st->gen = 1;
+	st->read = st->text_read = 0;
+	st->seen = st->bound = false;
+	st->held = true;
+	st->user_data = req->user_data;
+	s->sqe[s->tail % s->su.sq_entries] =
+		entry(st, req, room, params, prompt);
+	if (size)
+		s->arena_head = room + size;
+	s->arena_end[s->tail % s->su.sq_entries] = s->arena_head;
+	st->ring_pos = ++s->tail;
+	/* entry, prompt and params before it; the engine acquires it */
+	shm_publish(&s->ctl->sq_tail, s->tail);
+	s->carrier->bell(s);
+	*ret_stream = st;
+	return 0;
+}

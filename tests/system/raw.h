@@ -1,0 +1,293 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * raw.h - the contract spoken by hand, without libllmclient: what a hostile
+ * or a suspicious client does.  Used by the torture and the attacks.
+ *
+ * Stream slot i owns RAW_ROOM bytes of ARENA at i * RAW_ROOM: parameters
+ * first, the prompt behind.  One thread a struct raw.
+ */
+#ifndef RAW_H
+#define RAW_H
+
+#include <errno.h>
+#include <linux/futex.h>
+#include <poll.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/un.h>
+#include <time.h>
+#include <unistd.h>
+#include <linux/llm.h>
+#include "include/llm_shm.h"
+
+#define RAW_STREAMS    64u
+#define RAW_ROOM       1024u
+#define RAW_MAX_PROMPT 200u
+
+struct raw {
+	int conn, fd[LLM_HELLO_FDS];
+	struct llm_setup su;
+	uint8_t *client, *arena;
+	const uint8_t *host, *engine;
+	uint32_t tail;
+	uint32_t gen[RAW_STREAMS], arm[RAW_STREAMS];
+	uint32_t pos[RAW_STREAMS]; /* ring position of the last submission + 1 */
+};
+
+static inline uint64_t raw_now(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (uint64_t)t.tv_sec * 1000000000ull + (uint64_t)t.tv_nsec;
+}
+
+static inline int raw_connect(const char *path)
+{
+	struct sockaddr_un a = { .sun_family = AF_UNIX };
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	snprintf(a.sun_path, sizeof(a.sun_path), "%s", path);
+	if (connect(fd, (struct sockaddr *)&a, sizeof(a))) {
+		close(fd);
+		return -1;
+	}
+	return fd;
+}
+
+/* 0 or a negative errno. */
+static inline int raw_open(struct raw *r, const char *path)
+{
+	struct llm_hello h = { .size = sizeof(h),
+			       .magic = LLM_HELLO_MAGIC,
+			       .op = LLM_HELLO_SESSION };
+	struct llm_hello_reply rep;
+	char cb[CMSG_SPACE(sizeof(int) * LLM_HELLO_FDS)];
+	struct iovec io = { &rep, sizeof(rep) };
+	struct msghdr m = { .msg_iov = &io,
+			    .msg_iovlen = 1,
+			    .msg_control = cb,
+			    .msg_controllen = sizeof(cb) };
+	struct cmsghdr *c;
+	ssize_t n;
+
+	memset(r, 0, sizeof(*r));
+	r->conn = raw_connect(path);
+	if (r->conn < 0)
+		return -ECONNREFUSED;
+	h.setup.size = sizeof(h.setup);
+	h.setup.sq_entries = RAW_STREAMS;
+	h.setup.nr_streams = RAW_STREAMS;
+	h.setup.arena_size = RAW_STREAMS * RAW_ROOM;
+	h.setup.log_size = 8u << 20;
+	if (send(r->conn, &h, sizeof(h), MSG_NOSIGNAL) != (ssize_t)sizeof(h))
+		return -EPIPE;
+	n = recvmsg(r->conn, &m, MSG_CMSG_CLOEXEC | MSG_WAITALL);
+	if (n != (ssize_t)sizeof(rep) || rep.magic != LLM_HELLO_MAGIC)
+		return -EPROTO;
+	if (rep.error)
+		return rep.error;
+	c = CMSG_FIRSTHDR(&m);
+	if (!c || c->cmsg_len != CMSG_LEN(sizeof(int) * LLM_HELLO_FDS))
+		return -EPROTO;
+	memcpy(r->fd, CMSG_DATA(c), sizeof(r->fd));
+	r->su = rep.setup;
+	r->client = mmap(NULL,
+			 r->su.area_size[LLM_AREA_CLIENT] +
+				 r->su.area_size[LLM_AREA_ARENA],
+			 PROT_READ | PROT_WRITE, MAP_SHARED, r->fd[0], 0);
+	r->host = mmap(NULL, r->su.area_size[LLM_AREA_HOST], PROT_READ,
+		       MAP_SHARED, r->fd[1], 0);
+	r->engine = mmap(NULL, r->su.area_size[LLM_AREA_ENGINE], PROT_READ,
+			 MAP_SHARED, r->fd[2], 0);
+	if (r->client == MAP_FAILED || (void *)r->host == MAP_FAILED ||
+	    (void *)r->engine == MAP_FAILED)
+		return -ENOMEM;
+	r->arena = r->client + r->su.area_size[LLM_AREA_CLIENT];
+	return 0;
+}
+
+static inline void raw_close(struct raw *r)
+{
+	int i;
+
+	munmap(r->client, r->su.area_size[LLM_AREA_CLIENT] +
+				  r->su.area_size[LLM_AREA_ARENA]);
+	munmap((void *)r->host, r->su.area_size[LLM_AREA_HOST]);
+	munmap((void *)r->engine, r->su.area_size[LLM_AREA_ENGINE]);
+	for (i = 0; i < LLM_HELLO_FDS; i++)
+		close(r->fd[i]);
+	close(r->conn);
+}
+
+static inline struct llm_client_ctl *raw_ctl(struct raw *r)
+{
+	return (struct llm_client_ctl *)r->client;
+}
+static inline const struct llm_engine_ctl *raw_eng(const struct raw *r)
+{
+	return (const struct llm_engine_ctl *)r->engine;
+}
+static inline const struct llm_record *raw_record(const struct raw *r,
+						  uint32_t slot)
+{
+	return (const struct llm_record *)(r->engine + r->su.off_record +
+					   (size_t)slot * r->su.record_stride);
+}
+static inline const struct llm_tok *raw_log(const struct raw *r, uint32_t slot)
+{
+	return (const struct llm_tok *)(r->engine +
+					raw_record(r, slot)->log_off);
+}
+static inline const uint8_t *raw_text(const struct raw *r, uint32_t slot)
+{
+	return r->engine + raw_record(r, slot)->text_off;
+}
+static inline struct llm_wish *raw_wish(struct raw *r, uint32_t slot)
+{
+	return (struct llm_wish *)(r->client + r->su.off_wish) + slot;
+}
+
+/* Pairs with the engine's store-release of the word. */
+static inline uint64_t raw_peek(const struct raw *r, uint32_t slot)
+{
+	return shm_acquire((const uint64_t *)(r->engine + r->su.off_commit) +
+			   slot);
+}
+
+static inline void raw_bell(struct raw *r)
+{
+	shm_fence(); /* the tail is out before the buffer is found full */
+	(void)!send(r->conn, "b", 1, MSG_DONTWAIT | MSG_NOSIGNAL);
+}
+
+/* An entry into the ring as it stands; false: the ring is full. */
+static inline int raw_push(struct raw *r, const struct llm_sqe *e)
+{
+	struct llm_sqe *ring = (struct llm_sqe *)(r->client + r->su.off_sq);
+
+	/* pairs with the engine's store-release: the slot is free */
+	if (r->tail - shm_acquire(&raw_eng(r)->sq_head) >= r->su.sq_entries)
+		return 0;
+	ring[r->tail % r->su.sq_entries] = *e;
+	shm_publish(&raw_ctl(r)->sq_tail, ++r->tail);
+	return 1;
+}
+
+/* What a test asks of a stream. */
+struct raw_ask {
+	uint64_t seed;
+	uint32_t prompt_len, max_tokens, flags, temperature_bits;
+	uint32_t prompt[RAW_MAX_PROMPT];
+};
+
+/* Submit to a slot under its next gen, which it returns; 0: ring full. */
+static inline uint32_t raw_submit(struct raw *r, uint32_t slot,
+				  const struct raw_ask *a)
+{
+	struct llm_params p = { .size = sizeof(p),
+				.set = LLM_SET_SEED | LLM_SET_TEMPERATURE,
+				.seed = a->seed,
+				.temperature_bits = a->temperature_bits };
+	uint32_t at = slot * RAW_ROOM;
+	struct llm_sqe e = { .op = LLM_OP_GENERATE,
+			     .stream = (uint16_t)slot,
+			     .gen = r->gen[slot] + 1,
+			     .user_data = a->seed,
+			     .flags = a->flags,
+			     .max_tokens = a->max_tokens,
+			     .off = at + 128,
+			     .len = a->prompt_len * 4,
+			     .params_off = at,
+			     .params_len = sizeof(p) };
+
+	memcpy(r->arena + at, &p, sizeof(p));
+	memcpy(r->arena + at + 128, a->prompt, a->prompt_len * 4u);
+	if (!raw_push(r, &e))
+		return 0;
+	r->pos[slot] = r->tail;
+	return ++r->gen[slot];
+}
+
+/*
+ * What became of the last submission to @slot: -EAGAIN not looked at yet, 0
+ * admitted, EINVAL dropped, else the errno of its refusal.
+ */
+static inline int raw_result(const struct raw *r, uint32_t slot)
+{
+	/* head first: what it has passed shows in the word */
+	uint32_t head = shm_acquire(&raw_eng(r)->sq_head);
+	uint64_t w = raw_peek(r, slot);
+
+	if (LLM_COMMIT_GEN(w) == r->gen[slot])
+		return LLM_COMMIT_END(w) == LLM_END_REFUSED
+			       ? (int)raw_record(r, slot)->error
+			       : 0;
+	return (int32_t)(head - r->pos[slot]) >= 0 ? EINVAL : -EAGAIN;
+}
+
+static inline void raw_cancel(struct raw *r, uint32_t slot)
+{
+	shm_store(&raw_wish(r, slot)->cancel_gen, (uint64_t)r->gen[slot]);
+	raw_bell(r);
+}
+
+static inline int raw_done(const struct raw *r, uint32_t slot, uint64_t w,
+			   uint32_t want)
+{
+	return LLM_COMMIT_GEN(w) == r->gen[slot] &&
+	       (LLM_COMMIT_TAIL(w) >= want ||
+		LLM_COMMIT_STATE(w) == LLM_ST_END);
+}
+
+/* True: no need to sleep. */
+static inline int raw_arm(struct raw *r, uint32_t slot, uint32_t want,
+			  uint32_t how)
+{
+	struct llm_wish *h = raw_wish(r, slot);
+
+	if (!++r->arm[slot])
+		r->arm[slot] = 1;
+	shm_store(&h->delay_us, 0u);
+	shm_store(&h->how, how);
+	shm_publish(&h->arm_want, (uint64_t)r->arm[slot] << 32 | want);
+	shm_fence(); /* the wish is out before the word is read again */
+	return raw_done(r, slot, raw_peek(r, slot), want);
+}
+
+/* 1 woken, 0 time-out, -1 the service is gone. */
+static inline int raw_sleep(struct raw *r, int timeout_ms)
+{
+	struct pollfd p = { r->conn, POLLIN, 0 };
+	char b[64];
+	int woken = poll(&p, 1, timeout_ms) > 0;
+	ssize_t n = 1;
+
+	while (woken && (n = recv(r->conn, b, sizeof(b), MSG_DONTWAIT)) ==
+				(ssize_t)sizeof(b))
+		;
+	if (woken && n == 0)
+		return -1;
+	shm_fence(); /* drained, then looked */
+	return woken;
+}
+
+static inline void raw_futex_sleep(struct raw *r, uint32_t slot, uint64_t w,
+				   int timeout_ms)
+{
+	struct timespec ts = { timeout_ms / 1000,
+			       (long)(timeout_ms % 1000) * 1000000 };
+
+	syscall(SYS_futex,
+		(const uint32_t *)((const uint64_t *)(r->engine +
+						      r->su.off_commit) +
+				   slot),
+		FUTEX_WAIT, (uint32_t)w, &ts, NULL, 0);
+}
+
+#endif
