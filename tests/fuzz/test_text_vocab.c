@@ -129,6 +129,14 @@ TEST(changed_bytes_never_crash)
 	CHECK(opened > 0 && opened < n);
 }
 
+#define MANY_STAGES                                                            \
+	"{\"type\":\"Sequence\",\"pretokenizers\":[{\"type\":"                 \
+	"\"ByteLevel\",\"add_prefix_space\":true},{\"type\":\"Digits\","       \
+	"\"individual_digits\":true},{\"type\":\"Punctuation\"}]}"
+#define GROWS                                                                  \
+	"{\"type\":\"Replace\",\"pattern\":{\"Regex\":\".\"},\"content\":"     \
+	"\"ab\"}"
+
 /* A value of another type or size, or a small change to the same. */
 static json_t *other_value(const json_t *old)
 {
@@ -167,19 +175,17 @@ static json_t *other_value(const json_t *old)
 		"{\"type\":\"ByteLevel\"}",
 		"{\"Regex\":\"|\"}",
 		"{\"String\":\"\"}",
-		"{\"type\":\"Sequence\",\"pretokenizers\":[{\"type\":"
-		"\"ByteLevel\",\"add_prefix_space\":true},{\"type\":"
-		"\"Digits\",\"individual_digits\":true},{\"type\":"
-		"\"Punctuation\"}]}",
-		"{\"type\":\"Replace\",\"pattern\":{\"Regex\":\".\"},"
-		"\"content\":\"ab\"}",
+		MANY_STAGES,
+		GROWS,
 		"{\"type\":\"Prepend\",\"prepend\":\"\\u2581\"}",
 	};
 
 	if (json_is_boolean(old) && rnd(3))
 		return json_boolean(!json_is_true(old));
 	if (json_is_integer(old) && rnd(3))
-		return json_integer(json_integer_value(old) + rnd(5) - 2);
+		return json_integer(
+			(json_int_t)((uint64_t)json_integer_value(old) +
+				     rnd(5) - 2));
 	return json_loads(values[rnd(sizeof(values) / sizeof(values[0]))],
 			  JSON_DECODE_ANY | JSON_ALLOW_NUL, NULL);
 }

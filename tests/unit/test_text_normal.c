@@ -28,7 +28,7 @@ static int apply(const char *json, const char *text, size_t size, char *out)
 	CHECK_EQ(normal_work_open(&w), 0);
 	r = normal_apply(n, w, (const uint8_t *)text, size, &t, &got);
 	if (!r) {
-		memcpy(out, t, got);
+		memcpy(out, got ? t : (const uint8_t *)"", got);
 		out[got] = '\0';
 	}
 	normal_work_close(w);
