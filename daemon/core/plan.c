@@ -86,7 +86,7 @@ void plan_span(struct plan *p, struct batch *b, uint32_t id,
 		b->token[row] = q->ids[pos];
 		b->position[row] = pos;
 		b->slot[row] = block * KV_BLOCK + pos % KV_BLOCK;
-		if (q->score || pos + 1 == q->known)
+		if (q->score ? pos >= q->scored : pos + 1 == q->known)
 			add_out(b, q, row, pos);
 	}
 	copy_table(p, b, b->nr_seqs, q);

@@ -473,6 +473,8 @@ enum runset_answer runset_admit(struct runset *r, uint32_t id)
 		if (victim == SEQ_NONE)
 			return RUNSET_NO_SLOT;
 		runset_preempt(r, victim);
+		/* its blocks may be among our hits: count the free ones anew */
+		nr_hit = seq_match(q, &r->prefix, r->match, &pos, &nr_free);
 	}
 	lack = lacking(r, q, nr_hit, nr_free);
 	if (lack && victim_blocks(&v, id, VICTIM_BLOCKS) < lack)
@@ -482,7 +484,6 @@ enum runset_answer runset_admit(struct runset *r, uint32_t id)
 		if (victim == SEQ_NONE)
 			return RUNSET_NO_BLOCKS;
 		runset_preempt(r, victim);
-		/* its blocks may have been among our hits */
 		nr_hit = seq_match(q, &r->prefix, r->match, &pos, &nr_free);
 		lack = lacking(r, q, nr_hit, nr_free);
 	}

@@ -74,7 +74,8 @@ static int check_lengths(const struct sched *s, const struct sched_request *req)
 	    req->max_len < req->known || req->cls >= NR_CLASSES ||
 	    req->nr_alt > MAX_ALT)
 		return -EINVAL;
-	if (req->score && (req->known != req->prompt_len || req->known < 2))
+	if (req->score && (req->known != req->prompt_len || req->known < 2 ||
+			   req->nr_scored >= req->known - 1))
 		return -EINVAL;
 	if (req->max_len > s->opt.context ||
 	    seq_blocks(req->max_len) > s->opt.nr_blocks - 1)
@@ -107,6 +108,7 @@ int sched_add(struct sched *s, const struct sched_request *req,
 		.nr_alt = req->nr_alt,
 		.cls = (uint8_t)req->cls,
 		.score = req->score,
+		.scored = req->nr_scored,
 		.paid = req->recovered ? req->prompt_len : 0,
 	};
 	const struct tenant *t;
@@ -452,6 +454,8 @@ void sched_commit(struct sched *s, const struct batch *b, uint64_t elapsed_ns)
 		q->computed += q->planned;
 		q->planned = 0;
 		q->high = q->high > q->computed ? q->high : q->computed;
+		if (q->score && q->computed > q->scored)
+			q->scored = q->computed;
 		seq_index(q, &r->prefix);
 		if (q->state != SEQ_FILL)
 			continue;

@@ -86,6 +86,8 @@ struct sched_request {
 	uint32_t prompt_len; /* >= 1; a score: >= 2 */
 	uint32_t known;	     /* >= prompt_len */
 	uint32_t max_len;    /* prompt and all output; what it may grow to */
+	/* a score: outputs it has given in an earlier life, not wanted again */
+	uint32_t nr_scored;
 	const struct sampling *sampling; /* borrowed; NULL for a score */
 	uint32_t nr_alt;		 /* 0..MAX_ALT */
 	const uint8_t *adapter;		 /* digest[32] or NULL */

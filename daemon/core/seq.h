@@ -56,6 +56,7 @@ struct seq {
 	uint32_t planned;    /* rows in the step under way */
 	uint32_t high;	     /* most ever computed; below is recomputation */
 	uint32_t paid;	     /* prompt tokens already charged */
+	uint32_t scored;     /* outputs of a score that were given */
 	uint32_t cached_len; /* prompt tokens never computed: found in index */
 	uint32_t nr_preempts;
 	uint32_t resumed_len; /* known when last admitted */

@@ -35,7 +35,7 @@ struct rig_stream {
 	uint64_t *kv;	    /* owned: [max_len] what each token's KV must be, */
 	uint32_t kv_len;    /* as far as it was worked out */
 	uint32_t nr_scores; /* outputs of a score, must come in order */
-	uint32_t nr_rows;   /* rows run for it, ever */
+	uint32_t high;	    /* tokens computed in this life of the engine */
 	uint32_t cached_len, nr_preempts; /* as the scheduler last had them */
 	uint64_t wanted_ns, first_ns, last_ns, max_gap_ns;
 	uint64_t start_step, first_step;
@@ -51,6 +51,7 @@ struct rig {
 	struct rig_stream *streams;
 	uint32_t nr_streams, vocab;
 	uint64_t now_ns, nr_steps, rows;
+	uint64_t again; /* rows of tokens that had been computed before */
 	double a_ns, b_ns, c_ns; /* the machine's speed */
 	bool check_all;		 /* every invariant after every step */
 	/* called between step and commit; may be NULL */
@@ -158,12 +159,13 @@ static inline int rig_submit(struct rig *r, struct rig_stream *st)
 		.tenant = st->tenant,
 		.cls = st->cls,
 		.score = st->score,
-		.recovered = st->known > st->prompt_len,
+		.recovered = st->in_sched,
 		.deadline_ns = st->deadline_ns,
 		.ids = st->ids,
 		.prompt_len = st->prompt_len,
 		.known = st->known,
 		.max_len = st->max_len,
+		.nr_scored = st->nr_scores,
 	};
 	int ret = sched_add(&r->s, &req, &st->id);
 
@@ -278,7 +280,10 @@ static inline void rig_run_seq(struct rig *r, uint32_t at)
 		RIG_BAD(r, "stream %d: rows are not its span", (int)b->tag[at]);
 	if (memcmp(table, q->table, q->nr_table * sizeof(*table)))
 		RIG_BAD(r, "stream %d: not its block table", (int)b->tag[at]);
-	st->nr_rows += end - row;
+	if (st->high > pos)
+		r->again += (st->high < pos + end - row ? st->high - pos
+							: end - row);
+	st->high = st->high > pos + end - row ? st->high : pos + end - row;
 	for (; row < end; row++, pos++) {
 		if (b->position[row] != pos || b->token[row] != st->ids[pos])
 			RIG_BAD(r, "row %u is not token %u", row, pos);
@@ -349,6 +354,9 @@ static inline void rig_check(struct rig *r)
 
 	if (bad)
 		RIG_BAD(r, "%s", bad);
+	if (r->again != r->s.recomputed)
+		RIG_BAD(r, "%d tokens computed again, %d accounted for",
+			(int)r->again, (int)r->s.recomputed);
 	rig_scrub(r);
 }
 
@@ -400,6 +408,7 @@ static inline void rig_crash(struct rig *r)
 
 	sched_deinit(&r->s);
 	memset(r->written, 0, (size_t)r->opt.nr_blocks * KV_BLOCK);
+	r->again = 0;
 	if (sched_init(&r->s, &r->opt))
 		RIG_BAD(r, "no scheduler after the crash");
 	for (i = 0; i < r->nr_streams; i++) {
@@ -407,7 +416,7 @@ static inline void rig_crash(struct rig *r)
 
 		if (st->state != RIG_LIVE || !st->in_sched)
 			continue;
-		st->nr_scores = 0;
+		st->high = 0;
 		if (rig_submit(r, st))
 			RIG_BAD(r, "a stream is refused after the crash");
 	}
