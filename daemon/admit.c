@@ -35,7 +35,6 @@ int admit_lengths(const struct admit_limits *lim, uint32_t op,
 		  uint64_t prompt_len, uint32_t max_tokens, uint32_t min_tokens,
 		  uint32_t *ret_max, struct err *why)
 {
-	/* the KV of the last token is never needed: it is not computed */
 	uint64_t context = lim->model->context, pool = lim->pool_tokens;
 	uint64_t room, fits;
 
@@ -58,7 +57,7 @@ int admit_lengths(const struct admit_limits *lim, uint32_t op,
 			       "%llu",
 			       (unsigned long long)prompt_len,
 			       (unsigned long long)context);
-	if (prompt_len > pool)
+	if (prompt_len >= pool)
 		return err_set(why, -E2BIG,
 			       "prompt of %llu tokens, the KV pool holds %llu",
 			       (unsigned long long)prompt_len,
@@ -71,14 +70,14 @@ int admit_lengths(const struct admit_limits *lim, uint32_t op,
 			       (unsigned long long)prompt_len, max_tokens,
 			       (unsigned long long)(prompt_len + max_tokens),
 			       (unsigned long long)context);
-	fits = pool - prompt_len + 1;
+	fits = pool - prompt_len;
 	if (max_tokens > fits)
 		return err_set(why, -E2BIG,
 			       "prompt of %llu and max_tokens %u are %llu "
 			       "tokens, the KV pool holds %llu",
 			       (unsigned long long)prompt_len, max_tokens,
 			       (unsigned long long)(prompt_len + max_tokens),
-			       (unsigned long long)pool + 1);
+			       (unsigned long long)pool);
 	if (!max_tokens) {
 		max_tokens = lim->default_max_tokens;
 		if (max_tokens > room)
@@ -229,11 +228,11 @@ static void lay_out(const struct admit_limits *lim, const struct llm_sqe *q,
 				       (uint32_t)DECODE_CAP(lim->token_max) + 3
 			    : 0;
 	l->params_off = place(&at, params_size);
+	place(&at, params_work_size(params)); /* params_work() finds it */
 	l->prompt_off = place(&at, 4 * ((uint64_t)l->prompt_cap + l->log_len));
 	l->log_off = place(&at, sizeof(struct llm_tok) * (uint64_t)l->log_len);
 	l->alt_off = place(&at, sizeof(struct llm_alt) * (uint64_t)l->log_len *
 					params->head.nr_alt);
-	l->work_off = place(&at, params_work_size(params, lim->model));
 	l->text_off = place(&at, l->text_size);
 	l->text_in_off =
 		place(&at, q->flags & LLM_SQE_F_TEXT ? q->len + 3ull : 0);

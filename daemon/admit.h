@@ -66,7 +66,7 @@ struct admit_now {
 struct admit_layout {
 	uint64_t size; /* of the extent */
 	uint64_t params_off, prompt_off, log_off, alt_off, text_off;
-	uint64_t text_in_off, work_off;
+	uint64_t text_in_off;
 	uint32_t prompt_cap, log_len, text_size;
 };
 

@@ -229,9 +229,9 @@ int params_read(struct params *ret, const void *buf, uint32_t size,
 	return 0;
 }
 
-size_t params_work_size(const struct params *p, const struct model_info *model)
+size_t params_work_size(const struct params *p)
 {
-	size_t n = 4 * ((size_t)model->nr_eos + p->head.nr_stop_ids) +
+	size_t n = 4 * ((size_t)MODEL_MAX_EOS + p->head.nr_stop_ids) +
 		   8 * (size_t)p->head.nr_bias;
 
 	n = (n + 15) & ~(size_t)15;
@@ -263,7 +263,7 @@ void params_resolve(const struct params *p, const struct model_info *model,
 {
 	const struct llm_params *h = &p->head;
 	uint32_t *end_ids = work, nr_end = 0, i;
-	uint32_t *bias_ids = end_ids + model->nr_eos + h->nr_stop_ids;
+	uint32_t *bias_ids = end_ids + MODEL_MAX_EOS + h->nr_stop_ids;
 	float *bias = (float *)(bias_ids + h->nr_bias);
 	uintptr_t stops = ((uintptr_t)(bias + h->nr_bias) + 15) &
 			  ~(uintptr_t)15;

@@ -49,9 +49,15 @@ int params_read(struct params *ret, const void *buf, uint32_t size,
 
 /*
  * Bytes of memory that params_resolve() wants for these parameters: end ids,
- * bias and the stop automaton.  A multiple of 16.
+ * bias and the stop automaton.  A multiple of 16, and the same whatever model
+ * is served.  In a stream's extent it lies behind the parameters themselves,
+ * where params_work() finds it.
  */
-size_t params_work_size(const struct params *p, const struct model_info *model);
+size_t params_work_size(const struct params *p);
+static inline void *params_work(uint8_t *params, uint32_t size)
+{
+	return params + ((size + 15) & ~(size_t)15);
+}
 
 /*
  * Fill @ret and @ret_stop: each value the request's, else generation_config's,
