@@ -25,19 +25,13 @@ struct desk {
 	struct wishes wishes;
 	uint32_t *stream; /* owned: [nr_streams] number in the pool, or NONE */
 	bool broken;	  /* takes no more */
-	bool touched;	  /* some wish is to be looked at after this step */
+	bool look; /* in the engine's list of those with wishes to look at */
+	struct desk *look_next;
 	struct desk *prev, *next; /* all desks */
 };
 
 /* 0 and *ret, or -ENOMEM. */
 int desk_open(struct desk **ret, struct session *s);
 void desk_close(struct desk *d);
-
-/* The commit word of @slot was stored: its wish is looked at after the step. */
-static inline void desk_touch(struct desk *d, uint32_t slot)
-{
-	wish_touch(&d->wishes, slot);
-	d->touched = true;
-}
 
 #endif

@@ -36,7 +36,7 @@ struct engine_options {
 	/* what board.step_limit_ns is set to, at least (watchdog) */
 	uint64_t step_limit_ns;
 	/* admitted streams that wait to run: more are refused with EBUSY */
-	uint32_t max_waiting; /* in all */
+	uint32_t max_waiting;	     /* in all */
 	uint32_t max_waiting_tenant; /* of one tenant */
 };
 

@@ -155,7 +155,7 @@ static void put_log(struct stream *st, const struct batch_out *out,
 		alt[i].token = out->alt_token[i];
 		memcpy(&alt[i].logprob_bits, &out->alt_logprob[i], 4);
 	}
-	t->token = out->token;
+	t->token = st->score ? out->target : out->token;
 	t->logprob_bits = NOT_ASKED;
 	if (st->logprobs)
 		memcpy(&t->logprob_bits, &out->logprob, 4);
@@ -265,8 +265,11 @@ bool stream_token(struct stream *st, const struct stream_text *tx,
 
 bool stream_score(struct stream *st, const struct batch_out *out)
 {
-	if (st->end || st->nr >= st->record->log_len)
+	if (st->end)
 		return true;
+	if (out->position < st->nr) /* computed again: an earlier life's */
+		return false;
+	assert(out->position == st->nr && st->nr < st->record->log_len);
 	put_log(st, out, LLM_TOK_F_UTF8);
 	mark(MARK_LOG);
 	if (st->nr + 1 == st->prompt_len)

@@ -97,6 +97,7 @@ struct wish_result wish_settle(struct wishes *w, struct session *s,
 	struct wish_result ret = { 0 };
 	uint32_t k, i;
 
+	w->any_late = false;
 	for (k = 0; k < nr_words(w); k++) {
 		uint64_t moved = w->touched[k];
 		uint64_t look = moved | w->late[k];
@@ -113,6 +114,7 @@ struct wish_result wish_settle(struct wishes *w, struct session *s,
 				ret.bell = true;
 			}
 		}
+		w->any_late |= w->late[k] != 0;
 	}
 	if (ret.bell)
 		shm_publish(&s->engine->bell, shm_load(&s->engine->bell) + 1);

@@ -42,6 +42,7 @@ struct wishes {
 	/* bit a stream, owned: [(nr_streams + 63) / 64] each */
 	uint64_t *touched; /* its word moved since the last settling */
 	uint64_t *late;	   /* a delay runs */
+	bool any_late;	   /* since the last settling */
 };
 
 /* 0 or -ENOMEM. */

@@ -15,23 +15,29 @@
 enum job_state {
 	JOB_NONE,
 	JOB_QUEUED,  /* in the queue */
-	JOB_RUNNING, /* the worker has its text and makes its ids */
-	JOB_DROPPED, /* the same, and nobody wants them */
+	JOB_RUNNING, /* the worker makes its ids, in its own memory */
 	JOB_DONE,    /* in the list of the done */
 	JOB_TAKEN,   /* the engine reads the result */
 };
 
-struct job {
-	enum job_state state; /* guarded by: lock */
-	uint32_t prev, next;  /* guarded by: lock; in one of the lists */
-	const void *text;
-	uint32_t size, flags;
+/* What came of a job; the thread's own until it is put into the table. */
+struct outcome {
 	int error;
 	struct err why;
-	struct ids ids; /* owned; kept for the next job of this number */
+	struct ids ids; /* owned; kept for the next one */
 };
 
-/* Ids that a job's array may keep for the next one. */
+/* All guarded by the lock, but for the outcome of one that is TAKEN. */
+struct job {
+	enum job_state state;
+	uint32_t prev, next; /* in one of the two lists */
+	const void *text;
+	uint32_t size, flags;
+	struct outcome out;
+};
+
+#define JOB_NOBODY UINT32_MAX
+/* Ids that an array may keep for the next job. */
 #define KEEP_IDS 8192u
 
 struct worker {
@@ -39,6 +45,7 @@ struct worker {
 	pthread_mutex_t lock;
 	pthread_cond_t work; /* the queue is not empty, or stop */
 	bool stop;	     /* guarded by: lock */
+	uint32_t running;    /* guarded by: lock; NOBODY also once dropped */
 	uint32_t nr_jobs;
 	struct job *jobs; /* owned: [nr_jobs + 2]; the last two head lists */
 	void (*kick)(void *arg);
@@ -46,6 +53,7 @@ struct worker {
 	/* the thread's own */
 	struct encode *encode;
 	struct bytes text;
+	struct outcome out;
 };
 
 /* Heads of the two circular lists. */
@@ -77,51 +85,58 @@ static void list_del(struct worker *w, uint32_t i)
 	j[j[i].next].prev = j[i].prev;
 }
 
-/* The worker's copy of the text; under the lock, see worker.h. */
+/* Under the lock, see worker.h: the worker's copy of the text. */
 static int copy_text(struct worker *w, const struct job *j)
 {
+	int ret;
+
+	if (w->out.ids.cap > KEEP_IDS)
+		ids_free(&w->out.ids);
+	w->out.ids.nr = 0;
 	w->text.nr = 0;
-	return bytes_add(&w->text, j->text, j->size);
+	ret = bytes_add(&w->text, j->text, j->size);
+	if (ret)
+		err_set(&w->out.why, ret, "no memory for a prompt of %u bytes",
+			j->size);
+	return ret;
 }
 
-/* Without the lock: only the worker touches the fields of a RUNNING job. */
-static void tokenize(struct worker *w, struct job *j)
+/* Without the lock, on the thread's own memory. */
+static int tokenize(struct worker *w, uint32_t sqe_flags)
 {
 	unsigned flags = 0;
 
-	if (j->flags & LLM_SQE_F_SPECIAL)
+	if (sqe_flags & LLM_SQE_F_SPECIAL)
 		flags |= ENCODE_SPECIAL;
-	if (!(j->flags & LLM_SQE_F_NO_BOS))
+	if (!(sqe_flags & LLM_SQE_F_NO_BOS))
 		flags |= ENCODE_BOS;
-	j->ids.nr = 0;
-	if (j->flags & LLM_SQE_F_CHAT)
-		j->error = chat_encode(w->encode, w->text.v, w->text.nr, flags,
-				       &j->ids, &j->why);
-	else
-		j->error = encode(w->encode, w->text.v, w->text.nr, flags,
-				  &j->ids, &j->why);
+	if (sqe_flags & LLM_SQE_F_CHAT)
+		return chat_encode(w->encode, w->text.v, w->text.nr, flags,
+				   &w->out.ids, &w->out.why);
+	return encode(w->encode, w->text.v, w->text.nr, flags, &w->out.ids,
+		      &w->out.why);
 }
 
-static void finish(struct worker *w, uint32_t i)
+/* Under the lock: the outcome of @i into the table, if it is still wanted. */
+static bool put_outcome(struct worker *w, uint32_t i)
 {
 	struct job *j = &w->jobs[i];
+	struct outcome old = j->out;
 
-	if (j->state == JOB_DROPPED) {
-		j->state = JOB_NONE;
-		return;
-	}
+	if (w->running != i)
+		return false;
+	w->running = JOB_NOBODY;
+	j->out = w->out;
+	w->out = old;
 	j->state = JOB_DONE;
 	list_add(w, done(w), i);
-	pthread_mutex_unlock(&w->lock);
-	w->kick(w->arg);
-	pthread_mutex_lock(&w->lock);
+	return true;
 }
 
 static void *run(void *arg)
 {
 	struct worker *w = arg;
-	struct job *j;
-	uint32_t i;
+	uint32_t i, flags;
 
 	pthread_mutex_lock(&w->lock);
 	while (!w->stop) {
@@ -130,21 +145,20 @@ static void *run(void *arg)
 			pthread_cond_wait(&w->work, &w->lock);
 			continue;
 		}
-		j = &w->jobs[i];
 		list_del(w, i);
-		j->state = JOB_RUNNING;
-		if (j->ids.cap > KEEP_IDS)
-			ids_free(&j->ids);
-		j->error = copy_text(w, j);
-		if (j->error) {
-			err_set(&j->why, j->error,
-				"no memory for a prompt of %u bytes", j->size);
-		} else {
-			pthread_mutex_unlock(&w->lock);
-			tokenize(w, j);
-			pthread_mutex_lock(&w->lock);
-		}
-		finish(w, i);
+		w->jobs[i].state = JOB_RUNNING;
+		w->running = i;
+		flags = w->jobs[i].flags;
+		w->out.error = copy_text(w, &w->jobs[i]);
+		pthread_mutex_unlock(&w->lock);
+		if (!w->out.error)
+			w->out.error = tokenize(w, flags);
+		pthread_mutex_lock(&w->lock);
+		if (!put_outcome(w, i))
+			continue;
+		pthread_mutex_unlock(&w->lock);
+		w->kick(w->arg);
+		pthread_mutex_lock(&w->lock);
 	}
 	pthread_mutex_unlock(&w->lock);
 	return NULL;
@@ -173,6 +187,7 @@ int worker_open(struct worker **ret, const struct vocab *v, uint32_t nr_jobs,
 	if (!w)
 		goto no_memory;
 	w->nr_jobs = nr_jobs;
+	w->running = JOB_NOBODY;
 	w->kick = kick;
 	w->arg = arg;
 	w->jobs = calloc((size_t)nr_jobs + 2, sizeof(*w->jobs));
@@ -212,7 +227,8 @@ void worker_close(struct worker *w)
 	pthread_cond_destroy(&w->work);
 	pthread_mutex_destroy(&w->lock);
 	for (i = 0; i < w->nr_jobs; i++)
-		ids_free(&w->jobs[i].ids);
+		ids_free(&w->jobs[i].out.ids);
+	ids_free(&w->out.ids);
 	bytes_free(&w->text);
 	encode_close(w->encode);
 	free(w->jobs);
@@ -240,12 +256,11 @@ void worker_drop(struct worker *w, uint32_t job)
 	struct job *j = &w->jobs[job];
 
 	pthread_mutex_lock(&w->lock);
-	if (j->state == JOB_QUEUED || j->state == JOB_DONE) {
+	if (j->state == JOB_QUEUED || j->state == JOB_DONE)
 		list_del(w, job);
-		j->state = JOB_NONE;
-	} else if (j->state == JOB_RUNNING) {
-		j->state = JOB_DROPPED;
-	}
+	if (w->running == job)
+		w->running = JOB_NOBODY;
+	j->state = JOB_NONE;
 	pthread_mutex_unlock(&w->lock);
 }
 
@@ -264,10 +279,10 @@ bool worker_take(struct worker *w, struct worker_result *ret)
 	pthread_mutex_unlock(&w->lock);
 	*ret = (struct worker_result){
 		.job = i,
-		.error = w->jobs[i].error,
-		.why = w->jobs[i].why,
-		.ids = w->jobs[i].ids.v,
-		.nr = (uint32_t)w->jobs[i].ids.nr,
+		.error = w->jobs[i].out.error,
+		.why = w->jobs[i].out.why,
+		.ids = w->jobs[i].out.ids.v,
+		.nr = (uint32_t)w->jobs[i].out.ids.nr,
 	};
 	return true;
 }

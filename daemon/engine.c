@@ -1,0 +1,379 @@
+/* SPDX-License-Identifier: MIT */
+#include "daemon/engine.h"
+#include "base/err.h"
+#include "base/log.h"
+#include "daemon/board.h"
+#include "daemon/carrier.h"
+#include "daemon/engine_state.h"
+#include "daemon/mark.h"
+#include "daemon/model/backend.h"
+#include "daemon/serve.h"
+#include "daemon/stats.h"
+#include "daemon/worker.h"
+#include "include/llm_shm.h"
+#include "text/chat.h"
+#include "text/vocab.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <time.h>
+
+/* What an option of 0 means. */
+#define MAX_SEQS	   1024u /* sequences of a step */
+#define MAX_TOKENS	   1024u /* rows of a step */
+#define MAX_WAITING	   4096u
+#define MAX_WAITING_TENANT 2048u
+#define MAX_TENANTS	   1024u
+#define TARGET_GAP_NS	   50000000ull
+#define STEP_LIMIT_NS	   60000000000ull
+#define MAX_NEW_TOKENS	   256u /* where generation_config is silent */
+
+static uint64_t clock_ns(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
+
+/* ---- start ------------------------------------------------------------ */
+
+static uint32_t or_default(uint32_t n, uint32_t otherwise)
+{
+	return n ? n : otherwise;
+}
+
+static int open_backend(struct engine *e, struct err *err)
+{
+	struct backend_options bo = *e->opt->backend;
+
+	bo.max_seqs = or_default(bo.max_seqs, MAX_SEQS);
+	if (bo.max_seqs > BOARD_MAX_ROWS)
+		bo.max_seqs = BOARD_MAX_ROWS;
+	bo.max_tokens_per_step = or_default(bo.max_tokens_per_step, MAX_TOKENS);
+	/* a step is to hold every sequence's next token, if it can */
+	if (bo.max_seqs > bo.max_tokens_per_step)
+		bo.max_seqs = bo.max_tokens_per_step;
+	e->max_seqs = bo.max_seqs;
+	e->max_tokens = bo.max_tokens_per_step;
+	return e->opt->open_backend(&bo, &e->be, err);
+}
+
+/* A model without a tokenizer, or with one of a kind unknown, serves ids. */
+static int open_vocab(struct engine *e, struct err *err)
+{
+	const char *model = e->opt->backend->model;
+	int ret;
+
+	if (!model || e->be->piece)
+		return 0;
+	ret = vocab_open(&e->vocab, model, err);
+	if (ret == -ENOENT || ret == -ENOTSUP) {
+		log_warn("ids only: %s", err->text);
+		*err = (struct err){ 0 };
+		return 0;
+	}
+	return ret;
+}
+
+static void kick(void *arg)
+{
+	struct carrier *c = arg;
+
+	c->kick(c);
+}
+
+static int open_sched(struct engine *e, struct err *err)
+{
+	const struct model_info *m = &e->be->info;
+	struct sched_options so = {
+		.nr_blocks = m->nr_blocks,
+		.context = m->context,
+		.max_tokens_per_step = e->max_tokens,
+		.max_running = e->max_seqs,
+		.max_seqs = e->max_waiting + e->max_seqs,
+		.max_tenants = MAX_TENANTS,
+		/* bounds of queues are kept at admission, see serve.c */
+		.queue_entries = UINT32_MAX,
+		.queue_tokens = UINT64_MAX,
+		.model = { .arith = m->arith },
+	};
+	uint64_t gap = e->opt->target_gap_ns;
+	uint32_t max_blocks = seq_blocks(m->context);
+	int ret;
+
+	if (max_blocks > m->nr_blocks)
+		max_blocks = m->nr_blocks;
+	if (!gap)
+		gap = TARGET_GAP_NS;
+	so.target_gap_ns[CLASS_INTERACTIVE] = gap;
+	so.target_gap_ns[CLASS_BATCH] = 4 * gap;
+	so.target_gap_ns[CLASS_IDLE] = 4 * gap;
+	memcpy(so.model.digest, m->digest, sizeof(so.model.digest));
+	if (getrandom(so.hash_key, sizeof(so.hash_key), 0) < 0)
+		return err_set(err, -errno, "getrandom: %s", strerror(errno));
+	ret = sched_init(&e->sched, &so);
+	if (ret)
+		return err_set(err, ret,
+			       "scheduler of %u sequences, %u KV blocks: %s",
+			       so.max_seqs, so.nr_blocks, strerror(-ret));
+	e->sched_open = true;
+	ret = batch_init(&e->batch, e->max_tokens, e->max_seqs, max_blocks);
+	if (!ret)
+		ret = pool_init(&e->pool, so.max_seqs);
+	if (ret)
+		return err_set(err, ret, "no memory for steps of %u tokens",
+			       e->max_tokens);
+	return 0;
+}
+
+static void fill_limits(struct engine *e)
+{
+	const struct model_info *m = &e->be->info;
+	bool pieces = e->be->piece;
+
+	e->text = (struct stream_text){ .be = e->be, .vocab = e->vocab };
+	e->limits = (struct admit_limits){
+		.model = m,
+		.pool_tokens = (uint64_t)(m->nr_blocks - 1) * KV_BLOCK,
+		.default_max_tokens =
+			or_default(m->max_new_tokens, MAX_NEW_TOKENS),
+		.token_max = e->vocab ? (uint32_t)e->vocab->token_max : 16,
+		.text = e->vocab || pieces,
+		.chat = e->vocab && chat_kind(e->vocab) != CHAT_NONE,
+		.bytes = pieces,
+	};
+	e->model = (struct llm_model){
+		.arith = m->arith,
+		.parameters = m->parameters,
+		.vocab = m->vocab,
+		.context = m->context,
+		.flags = (e->limits.text ? LLM_MODEL_F_TEXT : 0) |
+			 (e->limits.chat ? LLM_MODEL_F_CHAT : 0),
+		.kv_token_bytes = m->kv_token_bytes,
+		.default_max_tokens = e->limits.default_max_tokens,
+	};
+	snprintf((char *)e->model.name, sizeof(e->model.name), "%s", m->name);
+	memcpy(e->model.digest, m->digest, sizeof(e->model.digest));
+	e->board->info.model = e->model;
+}
+
+static void engine_close(struct engine *e)
+{
+	serve_close_all(e);
+	worker_close(e->worker);
+	free(e->scratch);
+	pool_deinit(&e->pool);
+	batch_deinit(&e->batch);
+	if (e->sched_open)
+		sched_deinit(&e->sched);
+	vocab_close(e->vocab);
+	if (e->be)
+		e->be->close(e->be);
+}
+
+static int engine_open(struct engine *e, struct err *err)
+{
+	int ret;
+
+	e->max_waiting = or_default(e->opt->max_waiting, MAX_WAITING);
+	e->max_waiting_tenant =
+		or_default(e->opt->max_waiting_tenant, MAX_WAITING_TENANT);
+	e->epoch = shm_load(&e->board->epoch);
+	stats_begin(e);
+	shm_store(&e->board->step_limit_ns, e->opt->step_limit_ns
+						    ? e->opt->step_limit_ns
+						    : STEP_LIMIT_NS);
+	ret = open_backend(e, err);
+	if (!ret)
+		ret = open_vocab(e, err);
+	if (!ret)
+		ret = open_sched(e, err);
+	if (!ret && e->vocab)
+		ret = worker_open(&e->worker, e->vocab, e->pool.max, kick,
+				  e->carrier, err);
+	if (ret)
+		return ret;
+	e->scratch = calloc(1, PARAMS_MAX);
+	if (!e->scratch)
+		return err_set(err, -ENOMEM, "no memory");
+	fill_limits(e);
+	return 0;
+}
+
+/* ---- a step's results ------------------------------------------------- */
+
+/* What a first token tells of its prompt; before the word says RUNNING. */
+static void tell_prompt(struct engine *e, struct live *l)
+{
+	const struct seq *q = sched_get(&e->sched, l->seq);
+
+	l->st.record->cached_tokens = q->cached_len;
+	stats_prompt(e, l->st.prompt_len, q->cached_len);
+}
+
+/* The outputs of stream @i are in its log: publish them. */
+static void commit_stream(struct engine *e, uint32_t i, bool ended)
+{
+	struct live *l = &e->pool.all[i];
+	struct stream *st = &l->st;
+	uint32_t before = st->tail;
+
+	if (!before && st->nr)
+		tell_prompt(e, l);
+	if (bug(BUG_WISH_FIRST)) {
+		engine_touch(e, l->desk, st->slot);
+		if (wish_settle(&l->desk->wishes, st->session, e->now_ns).bell)
+			e->carrier->wake(e->carrier, st->session);
+		mark(MARK_LOG);
+	}
+	if (ended) {
+		serve_end(e, i);
+	} else {
+		if (!st->score)
+			sched_append(&e->sched, l->seq);
+		if (!stream_commit(st))
+			return;
+		engine_touch(e, l->desk, st->slot);
+	}
+	if (bug(BUG_WISH_FIRST))
+		l->desk->wishes.touched[st->slot / 64] &=
+			~(1ull << st->slot % 64);
+	if (st->record->deaths)
+		st->record->deaths = 0; /* it can be computed after all */
+	stats_commit(e, st->tail - before, e->now_ns);
+}
+
+static void engine_commit(struct engine *e)
+{
+	const struct batch *b = &e->batch;
+	uint32_t k, i;
+	bool ended;
+
+	for (k = 0; k < b->nr_outs; k++) {
+		const struct batch_out *o = &b->out[k];
+		struct stream *st;
+
+		i = (uint32_t)b->tag[o->seq];
+		st = &e->pool.all[i].st;
+		ended = st->score ? stream_score(st, o)
+				  : stream_token(st, &e->text, o);
+		/* one commit a stream, whatever number of outputs */
+		if (k + 1 == b->nr_outs || o[1].seq != o->seq)
+			commit_stream(e, i, ended);
+	}
+}
+
+/* The commits are stored; F; then the wishes; then a wake a session. */
+static void engine_wake(struct engine *e)
+{
+	struct desk *d = e->look, *next;
+	struct wish_result r;
+	uint32_t wakes = 0;
+
+	if (!d)
+		return;
+	shm_fence(); /* pairs with the client's between wish and word */
+	e->look = NULL;
+	for (; d; d = next) {
+		next = d->look_next;
+		d->look = false;
+		r = wish_settle(&d->wishes, d->session, e->now_ns);
+		wakes += r.futexes;
+		if (r.bell)
+			e->carrier->wake(e->carrier, d->session);
+		if (d->wishes.any_late)
+			engine_look(e, d);
+	}
+	mark(MARK_WISH);
+	wakes += e->carrier->flush(e->carrier);
+	if (wakes)
+		shm_add(&e->board->info.wakes, wakes);
+	mark(MARK_WOKEN);
+}
+
+/* ---- the loop --------------------------------------------------------- */
+
+/* Compute the batch; its rows are on the board meanwhile, for blame. */
+static int engine_step(struct engine *e)
+{
+	uint64_t begin_ns = clock_ns();
+	int ret;
+
+	stats_step_begin(e, begin_ns);
+	mark(MARK_STEP);
+	ret = e->be->run(e->be, &e->batch);
+	if (ret)
+		return ret;
+	stats_step_end(e);
+	e->now_ns = clock_ns();
+	sched_commit(&e->sched, &e->batch, e->now_ns - begin_ns);
+	mark(MARK_RAN);
+	return 0;
+}
+
+/* When to look again though nobody rings. */
+static uint64_t next_ns(struct engine *e)
+{
+	uint64_t next = sched_next_deadline(&e->sched), ns;
+	struct desk *d;
+
+	for (d = e->look; d; d = d->look_next) {
+		ns = wish_next_ns(&d->wishes);
+		if (ns < next)
+			next = ns;
+	}
+	return next;
+}
+
+/* One round; 1 where a step ran, 0 where nothing could, or -errno. */
+static int engine_round(struct engine *e)
+{
+	uint32_t rows;
+	int ret;
+
+	e->now_ns = clock_ns();
+	e->draining = shm_load(&e->board->draining);
+	serve_take(e);
+	rows = sched_step(&e->sched, &e->batch);
+	if (rows) {
+		ret = engine_step(e);
+		if (ret)
+			return ret;
+		engine_commit(e);
+	}
+	engine_wake(e);
+	stats_gauges(e);
+	return rows > 0;
+}
+
+int engine_run(const struct engine_options *opt, struct carrier *c,
+	       struct board *board)
+{
+	struct engine e = { .opt = opt, .carrier = c, .board = board };
+	struct err err = { 0 };
+	int ret, busy;
+
+	ret = engine_open(&e, &err);
+	if (ret) {
+		snprintf(board->failed, sizeof(board->failed), "%s", err.text);
+		engine_close(&e);
+		return ret;
+	}
+	/* the sessions of earlier lives are there before we say we serve */
+	busy = engine_round(&e);
+	shm_publish(&board->ready, 1u);
+	while (busy >= 0) {
+		if (e.draining && !e.pool.nr)
+			break;
+		ret = c->wait(c, busy ? 0 : next_ns(&e));
+		if (ret == -ESHUTDOWN)
+			break;
+		busy = engine_round(&e);
+	}
+	engine_close(&e);
+	return busy < 0 ? busy : 0;
+}

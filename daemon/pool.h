@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * pool.h - the living streams, all sessions', in memory taken at start.
+ *
+ * A stream lives here from admission (or recovery) until its END is
+ * committed.  Its number names it everywhere in the engine: as the tag of its
+ * sequence, as its job with the text worker, in its session's desk.
+ */
+#ifndef DAEMON_POOL_H
+#define DAEMON_POOL_H
+
+#include <stdint.h>
+
+#include "daemon/stream.h"
+
+struct desk;
+
+#define POOL_NONE UINT32_MAX
+
+struct live {
+	struct stream st;
+	struct desk *desk; /* borrowed: the session's */
+	uint32_t seq;	   /* its number with the scheduler; POOL_NONE before */
+	uint32_t place;	   /* in order[] */
+	bool text;	   /* with the text worker */
+};
+
+struct pool {
+	struct live *all; /* owned: [max] */
+	uint32_t *order;  /* owned: [max]; the first nr are alive */
+	uint32_t nr, max;
+};
+
+/* 0 or -ENOMEM. */
+int pool_init(struct pool *p, uint32_t max);
+void pool_deinit(struct pool *p);
+/* A number that was free, its stream not yet bound; POOL_NONE: all in use. */
+uint32_t pool_get(struct pool *p);
+/* Its order[] place is taken by the last: walk order[] from the end. */
+void pool_put(struct pool *p, uint32_t i);
+
+#endif
