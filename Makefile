@@ -32,7 +32,7 @@ HAVE_URING := $(shell pkg-config --exists liburing && echo 1)
 # -ffp-contract=off: a rounding happens where the source says so, nowhere else
 ALL_CFLAGS = -std=gnu11 -D_GNU_SOURCE -DLLM_VERSION='"$(VERSION)"' -I. -Iinclude \
 	-Iinclude/uapi $(WARN) $(CFLAGS) -fPIC -ffp-contract=off -pthread $(PKG_CFLAGS) \
-	$(if $(SAN),-fsanitize=$(SAN) -fno-omit-frame-pointer) $(if $(MARKS),-DLLM_MARKS)
+	$(if $(SAN),-fsanitize=$(SAN) -fno-sanitize-recover=all -fno-omit-frame-pointer) $(if $(MARKS),-DLLM_MARKS)
 ALL_LDFLAGS = $(LDFLAGS) -pthread $(if $(SAN),-fsanitize=$(SAN))
 LIBS = $(PKG_LIBS) -lm -ldl
 
@@ -106,17 +106,22 @@ $(B)/obj/tests/%.o: ALL_CFLAGS += $(if $(HAVE_URING),-DHAVE_URING)
 -include $(shell find $(B)/obj -name '*.d' 2>/dev/null)
 
 tests: all $(TESTS)
+objs: $(call obj,$(BASE_SRC) $(KERN_SRC) $(DAEMON_SRC) $(CLIENT_SRC) $(MAIN_SRC) $(TOOL_SRC) \
+	$(TOOL_MAINS) $(EXAMPLE_SRC) $(TEST_SRC) $(BENCH_SRC))
 benches: all $(BENCHES)
 
 # ---- the targets people type
+# (what setup installs is found by a make that starts after it)
+INNER = @$(MAKE) --no-print-directory -s $(if $(filter -j%,$(MAKEFLAGS)),,-j$(shell nproc))
 setup:
-	@tests/setup.sh
+	@tests/setup.sh build
 demo: setup
-	@$(MAKE) --no-print-directory -s all
+	$(INNER) all
 	@tests/demo.sh $(B)
-check: setup
-	@$(MAKE) --no-print-directory -s tests
-	@tests/run -b $(B)
+check:
+	@tests/setup.sh check
+	$(INNER) tests
+	@tests/run -b $(B) -a
 quick: tests
 	@tests/run -b $(B) -q
 lint:
@@ -130,6 +135,6 @@ clean:
 	rm -rf build
 
 include packaging/install.mk
-.PHONY: all tests benches setup demo check quick lint bench torture clean
+.PHONY: all tests objs benches setup demo check quick lint bench torture clean
 .DELETE_ON_ERROR:
 .SECONDARY:

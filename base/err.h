@@ -10,7 +10,7 @@
 #define BASE_ERR_H
 
 struct err {
-	int code; /* 0, or the negative errno the call returned */
+	int code;	/* 0, or the negative errno the call returned */
 	char text[240]; /* one line, no newline; "" while code is 0 */
 };
 

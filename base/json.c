@@ -106,9 +106,8 @@ int json_get_f64(const char *where, const json_t *obj, const char *key,
 			       where, key, type_name(v));
 	d = json_number_value(v);
 	if (!isfinite(d) || d < min || d > max)
-		return err_set(err, -EINVAL,
-			       "%s: %s is %g, allowed %g to %g", where, key, d,
-			       min, max);
+		return err_set(err, -EINVAL, "%s: %s is %g, allowed %g to %g",
+			       where, key, d, min, max);
 	*ret = d;
 	return 0;
 }

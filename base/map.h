@@ -15,7 +15,7 @@ struct err;
 
 struct map {
 	const void *data; /* owned; NULL where size is 0 */
-	size_t size; /* bytes */
+	size_t size;	  /* bytes */
 };
 
 /* Map @path, a regular file.  On error @map is left empty and @err says why. */

@@ -21,55 +21,55 @@ static jmp_buf test_out;
 static const char *test_why = "";
 static const char *test_row = "";
 
-#define TEST(what)                                                          \
-	static void test_##what(void);                                      \
-	__attribute__((constructor)) static void test_add_##what(void)      \
-	{                                                                   \
-		static struct test t = { #what, test_##what, NULL };        \
-		*test_last = &t;                                            \
-		test_last = &t.next;                                        \
-	}                                                                   \
+#define TEST(what)                                                             \
+	static void test_##what(void);                                         \
+	__attribute__((constructor)) static void test_add_##what(void)         \
+	{                                                                      \
+		static struct test t = { #what, test_##what, NULL };           \
+		*test_last = &t;                                               \
+		test_last = &t.next;                                           \
+	}                                                                      \
 	static void test_##what(void)
 
 /* Name the row of a table under test; a failure prints it. */
 #define ROW(name) (test_row = (name))
 
-#define CHECK(cond)                                                         \
-	do {                                                                \
-		if (!(cond)) {                                              \
-			printf("# %s:%d: not so: %s%s%s\n", __FILE__,       \
-			       __LINE__, #cond, *test_row ? ", row " : "",  \
-			       test_row);                                   \
-			longjmp(test_out, 1);                               \
-		}                                                           \
+#define CHECK(cond)                                                            \
+	do {                                                                   \
+		if (!(cond)) {                                                 \
+			printf("# %s:%d: not so: %s%s%s\n", __FILE__,          \
+			       __LINE__, #cond, *test_row ? ", row " : "",     \
+			       test_row);                                      \
+			longjmp(test_out, 1);                                  \
+		}                                                              \
 	} while (0)
 
-#define CHECK_EQ(got, want)                                                 \
-	do {                                                                \
-		long long g_ = (long long)(got), w_ = (long long)(want);    \
-		if (g_ != w_) {                                             \
-			printf("# %s:%d: %s is %lld, not %lld%s%s\n",       \
-			       __FILE__, __LINE__, #got, g_, w_,            \
-			       *test_row ? ", row " : "", test_row);        \
-			longjmp(test_out, 1);                               \
-		}                                                           \
+#define CHECK_EQ(got, want)                                                    \
+	do {                                                                   \
+		long long g_ = (long long)(got), w_ = (long long)(want);       \
+		if (g_ != w_) {                                                \
+			printf("# %s:%d: %s is %lld, not %lld%s%s\n",          \
+			       __FILE__, __LINE__, #got, g_, w_,               \
+			       *test_row ? ", row " : "", test_row);           \
+			longjmp(test_out, 1);                                  \
+		}                                                              \
 	} while (0)
 
-#define CHECK_STR(got, want)                                                \
-	do {                                                                \
-		const char *g_ = (got), *w_ = (want);                       \
-		if (strcmp(g_, w_)) {                                       \
-			printf("# %s:%d: %s is \"%s\", not \"%s\"%s%s\n",   \
-			       __FILE__, __LINE__, #got, g_, w_,            \
-			       *test_row ? ", row " : "", test_row);        \
-			longjmp(test_out, 1);                               \
-		}                                                           \
+#define CHECK_STR(got, want)                                                   \
+	do {                                                                   \
+		const char *g_ = (got), *w_ = (want);                          \
+		if (strcmp(g_, w_)) {                                          \
+			printf("# %s:%d: %s is \"%s\", not \"%s\"%s%s\n",      \
+			       __FILE__, __LINE__, #got, g_, w_,               \
+			       *test_row ? ", row " : "", test_row);           \
+			longjmp(test_out, 1);                                  \
+		}                                                              \
 	} while (0)
 
-#define SKIP(why)                                                           \
-	do {                                                                \
-		test_why = (why);                                           \
-		longjmp(test_out, 2);                                       \
+#define SKIP(why)                                                              \
+	do {                                                                   \
+		test_why = (why);                                              \
+		longjmp(test_out, 2);                                          \
 	} while (0)
 
 int main(int argc, char **argv)

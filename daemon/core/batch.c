@@ -17,8 +17,8 @@ int batch_init(struct batch *b, uint32_t max_tokens, uint32_t max_seqs,
 	b->slot = calloc(max_tokens, sizeof(*b->slot));
 	b->query_start = calloc((size_t)max_seqs + 1, sizeof(*b->query_start));
 	b->context_len = calloc(max_seqs, sizeof(*b->context_len));
-	b->block_table = calloc((size_t)max_seqs * max_blocks,
-				sizeof(*b->block_table));
+	b->block_table =
+		calloc((size_t)max_seqs * max_blocks, sizeof(*b->block_table));
 	b->tag = calloc(max_seqs, sizeof(*b->tag));
 	b->out = calloc(max_tokens, sizeof(*b->out));
 	if (!b->token || !b->position || !b->slot || !b->query_start ||

@@ -17,7 +17,7 @@
 #include <stdint.h>
 
 #define KV_BLOCK 16u /* tokens of KV in a block */
-#define MAX_ALT 20u /* alternatives (top logprobs) a row may ask for */
+#define MAX_ALT	 20u /* alternatives (top logprobs) a row may ask for */
 
 /*
  * How a token is chosen; every number already resolved and checked at
@@ -25,16 +25,16 @@
  */
 struct sampling {
 	uint64_t seed;
-	float temperature; /* 0 = greedy */
-	float top_p; /* (0, 1]; 1 = off */
-	float min_p; /* [0, 1]; 0 = off */
+	float temperature;	  /* 0 = greedy */
+	float top_p;		  /* (0, 1]; 1 = off */
+	float min_p;		  /* [0, 1]; 0 = off */
 	float repetition_penalty; /* > 0; 1 = off; prompt and output tokens */
-	float frequency_penalty; /* 0 = off; output tokens */
-	float presence_penalty; /* 0 = off; output tokens */
-	uint32_t top_k; /* 0 = off */
+	float frequency_penalty;  /* 0 = off; output tokens */
+	float presence_penalty;	  /* 0 = off; output tokens */
+	uint32_t top_k;		  /* 0 = off */
 	uint32_t min_tokens; /* until then the ids of `end_ids` are forbidden */
 	uint32_t nr_bias;
-	uint32_t nr_end_ids; /* EOS (unless ignored) and stop ids */
+	uint32_t nr_end_ids;	  /* EOS (unless ignored) and stop ids */
 	const uint32_t *bias_ids; /* borrowed: [nr_bias] */
 	const float *bias; /* borrowed: [nr_bias], [-100, 100]; -100 forbids */
 	const uint32_t *end_ids; /* borrowed: [nr_end_ids] */
@@ -42,7 +42,7 @@ struct sampling {
 
 enum batch_want {
 	BATCH_SAMPLE, /* the next token after this row */
-	BATCH_SCORE, /* the log probability of `target` after this row */
+	BATCH_SCORE,  /* the log probability of `target` after this row */
 };
 
 /* One wanted output and, after run(), its result. */
@@ -50,9 +50,9 @@ struct batch_out {
 	uint32_t row; /* index of the token row, < nr_tokens; ascending */
 	uint32_t seq; /* index of its sequence in the batch, < nr_seqs */
 	enum batch_want want;
-	uint32_t target; /* BATCH_SCORE: the token judged */
+	uint32_t target;   /* BATCH_SCORE: the token judged */
 	uint32_t position; /* index in the OUTPUT stream: keys the noise */
-	uint32_t nr_alt; /* alternatives wanted, 0..MAX_ALT */
+	uint32_t nr_alt;   /* alternatives wanted, 0..MAX_ALT */
 	const struct sampling *sampling; /* borrowed; NULL for BATCH_SCORE */
 	/* for penalties; borrowed: all tokens before the one sampled */
 	const uint32_t *history; /* [prompt_len + position] */
@@ -66,9 +66,10 @@ struct batch_out {
 
 struct batch {
 	uint32_t nr_tokens, nr_seqs, nr_outs;
-	uint32_t max_tokens, max_seqs, max_blocks; /* max_blocks: a sequence's */
+	uint32_t max_tokens, max_seqs;
+	uint32_t max_blocks; /* of one sequence */
 	/* a token row */
-	uint32_t *token; /* [nr_tokens] ids */
+	uint32_t *token;    /* [nr_tokens] ids */
 	uint32_t *position; /* [nr_tokens] place in the sequence, from 0 */
 	/*
 	 * [nr_tokens] slot mapping: block * KV_BLOCK + offset of the token's

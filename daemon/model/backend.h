@@ -19,13 +19,14 @@ struct err;
 
 /* What the rest of the daemon must know of a model; constant after open. */
 struct model_info {
-	char name[64]; /* for people: the directory's last part */
-	uint8_t digest[32]; /* of weights and config: same digest, same function */
-	uint64_t arith; /* arithmetic id: same id and digest, same tokens */
-	uint32_t vocab; /* rows of the embedding: ids are < vocab */
-	uint32_t context; /* most tokens a sequence may hold */
+	char name[64];	    /* for people: the directory's last part */
+	uint8_t digest[32]; /* of weights and config: same digest, same function
+			     */
+	uint64_t arith;	    /* arithmetic id: same id and digest, same tokens */
+	uint32_t vocab;	    /* rows of the embedding: ids are < vocab */
+	uint32_t context;   /* most tokens a sequence may hold */
 	uint32_t kv_token_bytes; /* KV of one token, all layers */
-	uint32_t nr_blocks; /* KV blocks in the pool, block 0 included */
+	uint32_t nr_blocks;	 /* KV blocks in the pool, block 0 included */
 	uint64_t parameters;
 	uint32_t nr_eos;
 	uint32_t eos[MODEL_MAX_EOS];
@@ -55,12 +56,12 @@ struct backend {
 
 /* How to open one; the fields that a backend does not use are ignored. */
 struct backend_options {
-	const char *model; /* path: a Hugging Face directory */
-	uint64_t kv_bytes; /* memory for KV; 0 = a default that fits */
+	const char *model;    /* path: a Hugging Face directory */
+	uint64_t kv_bytes;    /* memory for KV; 0 = a default that fits */
 	uint32_t max_context; /* 0 = the model's own */
 	uint32_t max_tokens_per_step; /* rows of the largest batch */
-	uint32_t max_seqs; /* sequences of the largest batch */
-	uint32_t threads; /* 0 = the CPUs we may use */
+	uint32_t max_seqs;	      /* sequences of the largest batch */
+	uint32_t threads;	      /* 0 = the CPUs we may use */
 	/* called while loading, from the opening thread; may be NULL */
 	void (*progress)(void *arg, uint64_t done, uint64_t total);
 	void *progress_arg;

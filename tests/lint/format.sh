@@ -1,0 +1,16 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: MIT
+# format.sh: every C file has the form of .clang-format.  Only the version the
+# tree was written with is asked: others move lines.
+. tests/lint/files.sh
+tool=$(command -v clang-format-14 || command -v clang-format)
+version=$("$tool" --version 2>/dev/null)
+if [[ $version != *"version 14."* ]]; then
+	echo "clang-format 14 is wanted, here is ${version:-none}"
+	exit 77
+fi
+# a file a line: where it first differs
+bad=$(c_files | xargs -d '\n' -n 16 -P "$(nproc)" "$tool" --dry-run --ferror-limit=1 2>&1 |
+	grep -E ': (warning|error): code should be' | sort -u)
+[[ -z $bad ]] || { echo "$bad"; echo "mend with: clang-format -i FILE"; exit 1; }
+echo "$(c_files | wc -l) files have the form of .clang-format"

@@ -1,0 +1,35 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: MIT
+# tests/san.sh [-j JOBS] address,undefined|thread [PATTERN]: the suite once more,
+# built with sanitizers into a folder of its own.  Under address,undefined: all
+# of it but the slow tests.  Under thread: the suites that have the words
+# `seam test` in their first 30 lines, where two threads share memory.
+#
+# A suite that cannot run so (it counts allocations, or needs its own timing)
+# asks test.h's SANITIZED and skips, saying why.
+set -u
+cd "$(dirname "$0")/.." || exit 2
+jobs=$(nproc)
+[[ ${1:-} = -j ]] && jobs=$2 && shift 2
+kind=${1:?address,undefined or thread}
+shift
+
+probe=$(mktemp)
+trap 'rm -f "$probe"' EXIT
+if ! echo 'int main(void) { return 0; }' |
+	"${CC:-cc}" -fsanitize="$kind" -x c - -o "$probe" 2>/dev/null; then
+	echo "ok the suite under $kind # SKIP this compiler has no -fsanitize=$kind"
+	echo "0 passed, 0 failed, 1 skipped"
+	exit 0
+fi
+
+# nothing may be let pass: any report ends the program that made it
+export ASAN_OPTIONS=detect_leaks=1:abort_on_error=0:exitcode=99
+export UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1:exitcode=99
+export TSAN_OPTIONS=halt_on_error=1:exitcode=99
+make -s -j"$jobs" SAN="$kind" tests || exit 1
+build=build/san-${kind//,/-}
+case $kind in
+thread) tests/run -b "$build" -j "$jobs" -m 'seam test' "$@" ;;
+*) tests/run -b "$build" -j "$jobs" -q "$@" ;;
+esac
