@@ -23,7 +23,7 @@ SOVERSION := 0
 
 CFLAGS ?= -O2 -g
 WARN := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes \
-	-Wpointer-arith -Wvla -Wno-unused-parameter $(if $(WERROR),-Werror)
+	-Wpointer-arith -Wvla -Wno-unused-parameter -Wno-missing-field-initializers $(if $(WERROR),-Werror)
 PKGS := jansson libpcre2-8 libutf8proc libsodium
 PKG_CFLAGS := $(shell pkg-config --cflags $(PKGS) 2>/dev/null)
 PKG_LIBS := $(shell pkg-config --libs $(PKGS) 2>/dev/null || echo -ljansson -lpcre2-8 -lutf8proc -lsodium)

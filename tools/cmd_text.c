@@ -1,0 +1,180 @@
+/* SPDX-License-Identifier: MIT */
+/* cmd_text.c - llm tokenize and detokenize: the model's files, no service. */
+#include "tools/args.h"
+#include "tools/cmd.h"
+#include "base/err.h"
+#include "text/decode.h"
+#include "text/encode.h"
+#include "text/vocab.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static int open_vocab(const char *model, struct vocab **ret)
+{
+	struct err err = { 0 };
+
+	if (!model)
+		model = getenv("LLM_MODEL");
+	if (!model)
+		return args_fail(
+			EXIT_USAGE,
+			"--model PATH (or LLM_MODEL): a tokenizer.json "
+			"or its folder");
+	if (vocab_open(ret, model, &err))
+		return args_fail(EXIT_FAILED, "%s", err.text);
+	return 0;
+}
+
+static int tokenize(const struct vocab *v, const char *text, size_t size,
+		    unsigned flags)
+{
+	struct err err = { 0 };
+	struct encode *e;
+	struct ids ids = { 0 };
+	int ret = encode_open(&e, v);
+	size_t i;
+
+	if (ret)
+		return args_fail(EXIT_FAILED, "out of memory");
+	ret = encode(e, text, size, flags, &ids, &err);
+	if (ret)
+		ret = args_fail(EXIT_FAILED, "%s", err.text);
+	for (i = 0; !ret && i < ids.nr; i++)
+		printf("%s%u", i ? " " : "", ids.v[i]);
+	if (!ret)
+		putchar('\n');
+	ids_free(&ids);
+	encode_close(e);
+	return ret;
+}
+
+int cmd_tokenize(int argc, char **argv)
+{
+	const char **operand = calloc((size_t)argc, sizeof(*operand));
+	const char *model = NULL, *text;
+	bool no_bos = false, no_special = false;
+	const struct arg table[] = {
+		{ "--model", ARG_STR, &model, "PATH",
+		  "a tokenizer.json or its folder" },
+		{ "--no-bos", ARG_FLAG, &no_bos, NULL, "do not add BOS" },
+		{ "--no-special", ARG_FLAG, &no_special, NULL,
+		  "special tokens in the text are text" },
+		{ "--socket", ARG_STR, &(const char *){ NULL }, "PATH",
+		  "accepted, not used" },
+		{ 0 },
+	};
+	const struct args a = {
+		"llm tokenize --model PATH [OPTIONS] TEXT|-",
+		"Print the ids of TEXT (- reads standard input), separated by "
+		"spaces.",
+		table,
+	};
+	struct vocab *v = NULL;
+	char *owned = NULL;
+	size_t size;
+	int nr, ret;
+
+	if (!operand)
+		return args_fail(EXIT_FAILED, "out of memory");
+	ret = args_read(&a, argc, argv, operand, &nr);
+	if (!ret && nr != 1)
+		ret = args_fail(EXIT_USAGE, "found %d texts, allowed one", nr);
+	if (!ret)
+		ret = open_vocab(model, &v);
+	if (ret)
+		goto out;
+	text = operand[0];
+	size = strlen(text);
+	if (!strcmp(text, "-")) {
+		text = owned = args_stdin(&size);
+		if (!owned) {
+			ret = args_fail(EXIT_FAILED, "out of memory");
+			goto out;
+		}
+	}
+	ret = tokenize(v, text, size,
+		       (no_bos ? 0u : ENCODE_BOS) |
+			       (no_special ? 0u : ENCODE_SPECIAL));
+out:
+	free(owned);
+	vocab_close(v);
+	free(operand);
+	return ret < 0 ? EXIT_OK : ret;
+}
+
+static int detokenize(const struct vocab *v, const struct arg_ids *ids,
+		      bool special)
+{
+	size_t cap = DECODE_CAP(v->token_max), i;
+	uint8_t *buf = malloc(cap);
+	struct decode d;
+	long n;
+
+	if (!buf)
+		return args_fail(EXIT_FAILED, "out of memory");
+	decode_init(&d, special ? DECODE_SPECIAL : 0);
+	for (i = 0; i < ids->nr; i++) {
+		if (ids->id[i] >= v->nr) {
+			free(buf);
+			return args_fail(EXIT_FAILED, "id %u, allowed 0 to %u",
+					 ids->id[i], v->nr - 1);
+		}
+		n = decode_feed(&d, v, ids->id[i], buf, cap);
+		if (n > 0)
+			fwrite(buf, 1, (size_t)n, stdout);
+	}
+	fwrite(buf, 1, decode_end(&d, buf), stdout);
+	putchar('\n');
+	free(buf);
+	return EXIT_OK;
+}
+
+int cmd_detokenize(int argc, char **argv)
+{
+	const char **operand = calloc((size_t)argc, sizeof(*operand));
+	const char *model = NULL;
+	bool hide = false;
+	const struct arg table[] = {
+		{ "--model", ARG_STR, &model, "PATH",
+		  "a tokenizer.json or its folder" },
+		{ "--no-special", ARG_FLAG, &hide, NULL,
+		  "special tokens show nothing" },
+		{ "--socket", ARG_STR, &(const char *){ NULL }, "PATH",
+		  "accepted, not used" },
+		{ 0 },
+	};
+	const struct args a = {
+		"llm detokenize --model PATH [OPTIONS] IDS...",
+		"Print the text of IDS (- reads them from standard input).",
+		table,
+	};
+	struct arg_ids ids = { 0 };
+	struct vocab *v = NULL;
+	char *in = NULL;
+	size_t size;
+	int nr, ret, i;
+
+	if (!operand)
+		return args_fail(EXIT_FAILED, "out of memory");
+	ret = args_read(&a, argc, argv, operand, &nr);
+	for (i = 0; !ret && i < nr; i++) {
+		if (!strcmp(operand[i], "-") && !in) {
+			in = args_stdin(&size);
+			operand[i] = in ? in : "";
+		}
+		ret = args_ids("IDS", operand[i], &ids);
+	}
+	if (!ret && !ids.nr)
+		ret = args_fail(EXIT_USAGE, "no ids");
+	if (!ret)
+		ret = open_vocab(model, &v);
+	if (!ret)
+		ret = detokenize(v, &ids, !hide);
+	free(in);
+	free(ids.id);
+	vocab_close(v);
+	free(operand);
+	return ret < 0 ? EXIT_OK : ret;
+}
