@@ -566,8 +566,8 @@ static int sock_init(struct sock *k)
 	return ret ? ret : watch(k, k->ctl, DATA_CTL);
 }
 
-int carrier_sock_open(const struct carrier_sock_options *opt,
-		      struct carrier **ret, struct err *err)
+int carrier_sock_start(const struct carrier_sock_options *opt,
+		       struct carrier **ret, struct err *err)
 {
 	struct sock *k = calloc(1, sizeof(*k));
 	uint32_t i;

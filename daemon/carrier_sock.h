@@ -67,9 +67,10 @@ struct carrier_sock_options {
  * take() names all busy old sessions first, then new ones, then idle old ones
  * a few between two waits, so that streams which run do not wait for sessions
  * that do not.  After OPEN the session's sq_tail is looked at once without a
- * bell.  0, or a negative errno with its line.
+ * bell.  0, or a negative errno with its line; carrier->close() undoes.
+ * (libclient has a carrier_sock_open(); tests link both.)
  */
-int carrier_sock_open(const struct carrier_sock_options *opt,
-		      struct carrier **ret, struct err *err);
+int carrier_sock_start(const struct carrier_sock_options *opt,
+		       struct carrier **ret, struct err *err);
 
 #endif

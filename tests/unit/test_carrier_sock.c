@@ -92,7 +92,7 @@ static void start(uint32_t nr, uint64_t busy)
 							    busy >> i & 1,
 						    .areas = &end[i].areas };
 	}
-	CHECK_EQ(carrier_sock_open(&opt, &c, &err), 0);
+	CHECK_EQ(carrier_sock_start(&opt, &c, &err), 0);
 }
 
 static int wait_ms(int ms)
@@ -236,7 +236,7 @@ TEST(what_a_dead_engine_took_but_did_not_acknowledge_comes_again)
 			(struct llm_sqe *)((uint8_t *)end[0].client + s.off_sq);
 		end[0].sqe[1].gen = 2;
 		end[0].client->sq_tail = 2;
-		CHECK_EQ(carrier_sock_open(&opt, &c, NULL), 0);
+		CHECK_EQ(carrier_sock_start(&opt, &c, NULL), 0);
 	}
 	expect(CARRIER_OPEN, 0);
 	w = next(); /* no bell was rung in this life */
