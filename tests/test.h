@@ -10,6 +10,16 @@
 #include <stdio.h>
 #include <string.h>
 
+/* Under a sanitizer: for tests that count allocations or watch the clock. */
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define SANITIZED 1
+#elif defined(__has_feature)
+#define SANITIZED                                                              \
+	(__has_feature(address_sanitizer) || __has_feature(thread_sanitizer))
+#else
+#define SANITIZED 0
+#endif
+
 struct test {
 	const char *name;
 	void (*body)(void);
