@@ -83,6 +83,23 @@ static const struct carrier carrier_sock = {
 	.close = sock_close,
 };
 
+const char *llmc_default_socket(void)
+{
+	static __thread char path[sizeof(((struct sockaddr_un *)0)->sun_path)];
+	const char *env = getenv("LLM_SOCKET");
+	const char *run = getenv("XDG_RUNTIME_DIR");
+
+	if (env && *env)
+		return env;
+	if (run && *run) {
+		int n = snprintf(path, sizeof(path), "%s/llmd.sock", run);
+
+		if (n < (int)sizeof(path) && !access(path, F_OK))
+			return path;
+	}
+	return "/run/llmd/llmd.sock";
+}
+
 static int connect_to(const char *path)
 {
 	struct sockaddr_un a = { .sun_family = AF_UNIX };

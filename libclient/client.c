@@ -1,61 +1,19 @@
 /* SPDX-License-Identifier: MIT */
-/* client.c - sessions: open, close, what is served, words for errors. */
+/* client.c - sessions: open, close, what is served. */
 #include "libclient/internal.h"
 #include "include/llm_shm.h"
 
 #include <errno.h>
-#include <stdarg.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
-#include <unistd.h>
 
 #ifndef LLM_VERSION
 #define LLM_VERSION "0"
 #endif
 
-static __thread char error_text[256];
-static __thread char socket_path[108];
-
-int llmc_fail(int code, const char *fmt, ...)
-{
-	va_list ap;
-
-	va_start(ap, fmt);
-	vsnprintf(error_text, sizeof(error_text), fmt, ap);
-	va_end(ap);
-	return code;
-}
-
-const char *llmc_error(void)
-{
-	return error_text;
-}
-
 const char *llmc_version(void)
 {
 	return LLM_VERSION;
-}
-
-const char *llmc_default_socket(void)
-{
-	static const char system_path[] = "/run/llmd/llmd.sock";
-	const char *env = getenv("LLM_SOCKET");
-	const char *run = getenv("XDG_RUNTIME_DIR");
-
-	if (env && *env) {
-		snprintf(socket_path, sizeof(socket_path), "%s", env);
-		return socket_path;
-	}
-	if (run && *run) {
-		int n = snprintf(socket_path, sizeof(socket_path),
-				 "%s/llmd.sock", run);
-
-		if (n < (int)sizeof(socket_path) && !access(socket_path, F_OK))
-			return socket_path;
-	}
-	return system_path;
 }
 
 static bool power_of_two(uint32_t n)
@@ -157,30 +115,4 @@ int llmc_fd(const struct llmc *s)
 int llmc_ack(struct llmc *s)
 {
 	return s->carrier->drain(s);
-}
-
-int llmc_ping(struct llmc *s, int timeout_ms, uint64_t *ret_ns)
-{
-	struct llmc_request req = { .size = LLMC_REQUEST_SIZE,
-				    .op = LLM_OP_PING };
-	struct llmc_stream *st;
-	struct timespec a, b;
-	int ret;
-
-	clock_gettime(CLOCK_MONOTONIC, &a);
-	ret = llmc_submit(s, &req, &st);
-	if (ret)
-		return ret;
-	ret = llmc_wait(st, UINT32_MAX, timeout_ms);
-	llmc_release(st);
-	if (ret < 0)
-		return ret;
-	if (!ret)
-		return llmc_fail(-ETIMEDOUT, "no answer within %d ms",
-				 timeout_ms);
-	clock_gettime(CLOCK_MONOTONIC, &b);
-	if (ret_ns)
-		*ret_ns = (uint64_t)((b.tv_sec - a.tv_sec) * 1000000000ll +
-				     (b.tv_nsec - a.tv_nsec));
-	return 0;
 }

@@ -67,7 +67,7 @@ struct llmc {
 	struct llmc_stream *streams; /* owned: [nr_streams] */
 };
 
-/* Keep the words for llmc_error(); returns @code. */
+/* error.c: keep the words for llmc_error(); returns @code. */
 int llmc_fail(int code, const char *fmt, ...)
 	__attribute__((format(printf, 2, 3)));
 

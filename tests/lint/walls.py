@@ -11,8 +11,8 @@ Checked, for every arrow:
   circle  following arrows never leads back
 
 and for daemon/core, which must give the same output for the same input: no
-system call, clock, thread or atomic (PURE names what it may call), memory taken
-only in *_init and given back only in *_deinit.
+system call, clock, thread or atomic (PURE names what it may call), and memory
+only in *_init, *_deinit, *_check (the simulator's) and their own static helpers.
 
 Prints a line a finding, `file:line: what, and what is allowed`, then one line
 that sums up.  Exit status 1 where there is a finding.
@@ -63,8 +63,9 @@ PURE = set("""
     __builtin_popcountll __attribute__ abs labs llabs fabs fabsf isfinite isnan
     floor ceil fmin fmax fminf fmaxf UINT64_C INT64_C UINT32_C exp log exp2 log2
     if for while switch return defined va_start va_end
+    crypto_shorthash_siphashx24
 """.split())
-TAKES, GIVES = {"malloc", "calloc", "realloc", "aligned_alloc"}, {"free"}
+MEMORY = {"malloc", "calloc", "realloc", "aligned_alloc", "free"}
 IMPURE = re.compile(r"\b(pthread_\w+|__atomic_\w+|__sync_\w+|atomic_\w+|_Atomic"
                     r"|volatile|_Thread_local|__thread|errno)\b")
 
@@ -199,8 +200,8 @@ class House:
                 continue
             own = {f[0] for f in self.funcs[path]}
             seen = set()
-            # a name is enough, called or put into a table; not a field
-            for m in re.finditer(r"(->|\.)?\s*\b([A-Za-z_]\w*)", code):
+            # a call, or a prototype of one's own (a table needs one); no field
+            for m in re.finditer(r"(->|\.)?\s*\b([A-Za-z_]\w*)\s*\(", code):
                 name = m.group(2)
                 if (m.group(1) or name in seen or name in own
                         or len(owner.get(name, ())) != 1):
@@ -244,22 +245,35 @@ class House:
             for m in IMPURE.finditer(code):
                 self.find(path, m.start(), f"{m.group()}: core is one thread's, "
                           "with no state but its caller's")
+            may = self.may_allocate(path)
             macros = set(re.findall(r"#\s*define\s+(\w+)\(", self.text[path]))
             for name, _, start, end in self.funcs[path]:
                 for m in re.finditer(r"(->|\.)?\s*\b([A-Za-z_]\w*)\s*\(",
                                      code[start:end]):
                     called, at = m.group(2), start + m.start(2)
-                    if called in TAKES and not name.endswith("_init"):
+                    if called in MEMORY and name not in may:
                         self.find(path, at, f"{name} calls {called}: memory is "
-                                  "taken in *_init only")
-                    elif called in GIVES and not re.search("_(de)?init$", name):
-                        self.find(path, at, f"{name} calls {called}: memory is "
-                                  "given back in *_deinit only")
-                    elif not (m.group(1) or called in ours | PURE | TAKES | macros
+                                  "taken in *_init, given back in *_deinit")
+                    elif not (m.group(1) or called in ours | PURE | MEMORY | macros
                               or re.fullmatch(r"[A-Z_0-9]+", called)
                               or self.is_parameter(code[start:end], called)):
                         self.find(path, at, f"{name} calls {called}: not among "
                                   "what core may call (PURE in walls.py)")
+
+    def may_allocate(self, path):
+        """*_init, *_deinit, *_check, and static helpers that only they call."""
+        funcs = self.funcs[path]
+        may = {f[0] for f in funcs if re.search("_((de)?init|check)$", f[0])}
+        while True:
+            callers = {f[0]: set() for f in funcs if f[1]}
+            for name, _, start, end in funcs:
+                for called in re.findall(r"\b\w+\b", self.code[path][start:end]):
+                    if called in callers and called != name:
+                        callers[called].add(name)
+            more = {f for f, by in callers.items() if by and by <= may} - may
+            if not more:
+                return may
+            may |= more
 
     @staticmethod
     def is_parameter(body, name):
