@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: MIT */
+#include "daemon/model/rope.h"
+
+#include <assert.h>
+#include <math.h>
+#include <stddef.h>
+
+/*
+ * Llama 3.1: a wave that fits the trained length `high_freq` times or more is
+ * kept, one that fits less than `low_freq` times is stretched by factor, and
+ * between the two frequencies are mixed linearly in turns a trained length.
+ */
+static double llama3_frequency(const struct rope *r, double f)
+{
+	double turns = r->original * f / (2 * M_PI);
+	double mix = (turns - r->low_freq) / (r->high_freq - r->low_freq);
+
+	if (turns > r->high_freq)
+		return f;
+	if (turns < r->low_freq)
+		return f / r->factor;
+	return (1 - mix) * f / r->factor + mix * f;
+}
+
+/* The pair (not whole) that makes @turns turns over the trained length. */
+static double yarn_pair(const struct rope *r, uint32_t dim, double turns)
+{
+	return dim * log(r->original / (turns * 2 * M_PI)) /
+	       (2 * log(r->theta));
+}
+
+static void yarn_frequencies(const struct rope *r, uint32_t dim, double *freq)
+{
+	double lo = yarn_pair(r, dim, r->beta_fast);
+	double hi = yarn_pair(r, dim, r->beta_slow);
+
+	if (r->truncate) {
+		lo = floor(lo);
+		hi = ceil(hi);
+	}
+	lo = fmax(lo, 0);
+	hi = fmin(hi, dim - 1);
+	if (lo == hi)
+		hi += 0.001; /* the ramp must have a width */
+	for (uint32_t i = 0; i < dim / 2; i++) {
+		double ramp = fmin(fmax((i - lo) / (hi - lo), 0), 1);
+
+		freq[i] = freq[i] / r->factor * ramp + freq[i] * (1 - ramp);
+	}
+}
+
+double rope_frequencies(const struct rope *rope, uint32_t dim, double *freq)
+{
+	for (uint32_t i = 0; i < dim / 2; i++) {
+		double f = pow(rope->theta, -2.0 * i / dim);
+
+		if (rope->kind == ROPE_LINEAR)
+			f /= rope->factor;
+		else if (rope->kind == ROPE_LLAMA3)
+			f = llama3_frequency(rope, f);
+		freq[i] = f;
+	}
+	if (rope->kind != ROPE_YARN)
+		return 1;
+	yarn_frequencies(rope, dim, freq);
+	return rope->attention;
+}
+
+void rope_fill(const struct rope *rope, uint32_t dim, uint32_t nr_positions,
+	       float *table)
+{
+	double freq[ROPE_MAX_DIM / 2], scale;
+	uint32_t nr_pairs = dim / 2;
+
+	assert(dim % 2 == 0 && dim <= ROPE_MAX_DIM);
+	scale = rope_frequencies(rope, dim, freq);
+	for (uint32_t p = 0; p < nr_positions; p++) {
+		float *row = table + (size_t)p * dim;
+
+		for (uint32_t i = 0; i < nr_pairs; i++) {
+			row[2 * i] = (float)(cos(p * freq[i]) * scale);
+			row[2 * i + 1] = (float)(sin(p * freq[i]) * scale);
+		}
+	}
+}
