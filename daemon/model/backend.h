@@ -62,6 +62,7 @@ struct backend_options {
 	uint32_t max_tokens_per_step; /* rows of the largest batch */
 	uint32_t max_seqs;	      /* sequences of the largest batch */
 	uint32_t threads;	      /* 0 = the CPUs we may use */
+	const char *ops; /* op set ("ref", "avx2", ..); NULL = the fastest */
 	/* called while loading, from the opening thread; may be NULL */
 	void (*progress)(void *arg, uint64_t done, uint64_t total);
 	void *progress_arg;

@@ -8,8 +8,8 @@
 #include <stdio.h>
 #include <string.h>
 
-/* A slot, block * KV_BLOCK + offset, is 32 bits wide. */
-#define MAX_BLOCKS (UINT32_MAX / KV_BLOCK)
+/* A slot, block * KV_BLOCK + offset, is 32 bits wide; op sets take 2^27. */
+#define MAX_BLOCKS (1u << 27)
 
 static double mib(uint64_t bytes)
 {

@@ -298,7 +298,7 @@ TEST(kv_memory_is_given_as_asked_or_refused_with_figures)
 		  { "m", 1ull << 60, 0, 1000, 4, 16, UINT64_MAX },
 		  0,
 		  1000,
-		  UINT32_MAX / 16,
+		  1u << 27,
 		  "" },
 	};
 

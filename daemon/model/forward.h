@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * forward.h - the transformer, written once, over a table of operations.
+ *
+ * It knows the order of the operations and nothing of their arithmetic,
+ * memory or machine: those are the op set's (kernels/ops.h).
+ */
+#ifndef MODEL_FORWARD_H
+#define MODEL_FORWARD_H
+
+#include <stdint.h>
+
+struct ops;
+struct ops_ctx;
+struct step;
+struct step_out;
+
+struct forward {
+	const struct ops *ops;
+	struct ops_ctx *ctx; /* borrowed; all weights are loaded */
+	uint32_t nr_layers;
+	uint32_t max_logits; /* rows of a head() call, at least 1 */
+};
+
+/*
+ * Compute one step: the KV of every row, and for outs[step->nr_outs], which
+ * belong to step->out_row, the chosen or judged tokens.  Allocates nothing.
+ * 0, or the op set's error.
+ */
+int forward_run(const struct forward *f, const struct step *step,
+		struct step_out *outs);
+
+#endif

@@ -1,0 +1,347 @@
+/* SPDX-License-Identifier: MIT */
+#include "daemon/model/model.h"
+#include "base/err.h"
+#include "base/log.h"
+#include "daemon/core/batch.h"
+#include "daemon/model/arch.h"
+#include "daemon/model/backend.h"
+#include "daemon/model/digest.h"
+#include "daemon/model/forward.h"
+#include "daemon/model/kvsize.h"
+#include "daemon/model/layers.h"
+#include "daemon/model/weights.h"
+#include "kernels/ops.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+_Static_assert(KV_BLOCK == OPS_BLOCK, "one size of block");
+_Static_assert(MAX_ALT == OPS_MAX_ALT, "one limit of alternatives");
+_Static_assert(MODEL_MAX_EOS == ARCH_MAX_EOS, "one limit of end ids");
+_Static_assert(ARCH_MAX_HEAD_DIM == ROPE_MAX_DIM, "one limit of head_dim");
+
+#define DEFAULT_ROWS 512u
+#define DEFAULT_SEQS 64u
+
+struct model {
+	struct backend be; /* first: a backend is a model */
+	struct arch arch;
+	struct arch_generation generation;
+	struct weights weights;
+	struct layers layers;
+	float *rope;		/* owned: [context][head_dim / 2][2] */
+	struct forward forward; /* ctx owned */
+	uint32_t max_rows;
+	/* a step's outputs in the op set's words; owned: [max_rows] each */
+	uint32_t *out_row;
+	struct step_out *outs;
+	struct sampler *samplers;
+};
+
+/* ---- a step */
+
+static void sampler_from(struct sampler *s, const struct sampling *from)
+{
+	*s = (struct sampler){
+		.seed = from->seed,
+		.temperature = from->temperature,
+		.top_p = from->top_p,
+		.min_p = from->min_p,
+		.repetition = from->repetition_penalty,
+		.frequency = from->frequency_penalty,
+		.presence = from->presence_penalty,
+		.top_k = from->top_k,
+		.min_tokens = from->min_tokens,
+		.nr_bias = from->nr_bias,
+		.nr_end_ids = from->nr_end_ids,
+		.bias_ids = from->bias_ids,
+		.bias = from->bias,
+		.end_ids = from->end_ids,
+	};
+}
+
+/* What the batch wants of its rows, in the op set's words. */
+static void outs_from(struct model *m, const struct batch *batch)
+{
+	for (uint32_t i = 0; i < batch->nr_outs; i++) {
+		const struct batch_out *o = &batch->out[i];
+		struct step_out *out = &m->outs[i];
+
+		m->out_row[i] = o->row;
+		out->sampler = NULL;
+		out->token = o->target;
+		out->nr_alt = o->nr_alt;
+		out->position = o->position;
+		out->prompt_len = o->prompt_len;
+		out->history = o->history;
+		if (o->want == BATCH_SCORE)
+			continue;
+		sampler_from(&m->samplers[i], o->sampling);
+		out->sampler = &m->samplers[i];
+	}
+}
+
+static void outs_to(const struct model *m, struct batch *batch)
+{
+	for (uint32_t i = 0; i < batch->nr_outs; i++) {
+		struct batch_out *o = &batch->out[i];
+		const struct step_out *out = &m->outs[i];
+
+		o->token = out->token;
+		o->logprob = out->logprob;
+		memcpy(o->alt_token, out->alt_token,
+		       o->nr_alt * sizeof(*o->alt_token));
+		memcpy(o->alt_logprob, out->alt_logprob,
+		       o->nr_alt * sizeof(*o->alt_logprob));
+	}
+}
+
+static int model_run(struct backend *be, struct batch *batch)
+{
+	struct model *m = (struct model *)be;
+	struct step step = {
+		.nr_rows = batch->nr_tokens,
+		.nr_seqs = batch->nr_seqs,
+		.nr_outs = batch->nr_outs,
+		.table_stride = batch->max_blocks,
+		.token = batch->token,
+		.position = batch->position,
+		.slot = batch->slot,
+		.query_start = batch->query_start,
+		.context_len = batch->context_len,
+		.block_table = batch->block_table,
+		.out_row = m->out_row,
+	};
+	int ret;
+
+	assert(batch->nr_tokens <= m->max_rows);
+	assert(batch->nr_outs <= m->max_rows);
+	if (!batch->nr_tokens)
+		return 0;
+	outs_from(m, batch);
+	ret = forward_run(&m->forward, &step, m->outs);
+	if (!ret)
+		outs_to(m, batch);
+	return ret;
+}
+
+/* ---- opening */
+
+static int read_config(struct model *m, const char *dir, struct err *err)
+{
+	char *config = NULL, *generation = NULL;
+	struct stat st;
+	int ret;
+
+	if (stat(dir, &st)) {
+		ret = -errno;
+		return err_set(err, ret, "%s: %s", dir, strerror(-ret));
+	}
+	if (!S_ISDIR(st.st_mode))
+		return err_set(err, -ENOTDIR,
+			       "%s: not a directory; a model is a Hugging Face "
+			       "directory (config.json, *.safetensors)",
+			       dir);
+	if (asprintf(&config, "%s/config.json", dir) < 0)
+		config = NULL;
+	if (asprintf(&generation, "%s/generation_config.json", dir) < 0)
+		generation = NULL;
+	ret = config && generation
+		      ? arch_read(&m->arch, config, err)
+		      : err_set(err, -ENOMEM, "%s: no memory", dir);
+	if (!ret)
+		ret = arch_read_generation(&m->generation, &m->arch, generation,
+					   err);
+	free(config);
+	free(generation);
+	return ret;
+}
+
+static int read_weights(struct model *m, const char *dir, struct err *err)
+{
+	const char *first;
+	uint32_t n;
+	int ret = weights_open(&m->weights, dir, err);
+
+	if (!ret)
+		ret = layers_bind(&m->layers, &m->arch, &m->weights, err);
+	if (!ret)
+		ret = digest_model(&m->weights, m->be.info.digest, err);
+	if (ret)
+		return ret;
+	first = weights_unused(&m->weights, &n);
+	/* a tied model may carry its head a second time; nobody misses it */
+	if (first &&
+	    !(m->arch.tied && n == 1 && !strcmp(first, "lm_head.weight")))
+		log_warn("%s: %u tensors have no place in %s, the first is %s",
+			 dir, n, m->arch.family, first);
+	return 0;
+}
+
+static void shape_from(struct ops_shape *s, const struct arch *a)
+{
+	*s = (struct ops_shape){
+		.dim = a->dim,
+		.nr_heads = a->nr_heads,
+		.nr_kv_heads = a->nr_kv_heads,
+		.head_dim = a->head_dim,
+		.rotary_dim = a->head_dim,
+		.ffn = a->ffn,
+		.vocab = a->vocab,
+		.nr_layers = a->nr_layers,
+		.norm_eps = a->norm_eps,
+		.attn_scale = (float)(1 / sqrt(a->head_dim)),
+	};
+}
+
+/* Choose the op set, size the pool, take all memory that a step will need. */
+static int open_ops(struct model *m, const struct backend_options *opt,
+		    struct err *err)
+{
+	const struct ops *ops = ops_find(opt->ops);
+	struct ops_shape shape;
+	struct kvsize size;
+	int ret;
+
+	if (!ops)
+		return err_set(err, -EINVAL,
+			       "op set %s: not there, or not for this machine",
+			       opt->ops ? opt->ops : "(any)");
+	shape_from(&shape, &m->arch);
+	m->max_rows = opt->max_tokens_per_step ? opt->max_tokens_per_step
+					       : DEFAULT_ROWS;
+	ret = kvsize_plan(
+		&(struct kvsize_ask){
+			.where = opt->model,
+			.kv_bytes = opt->kv_bytes,
+			.max_context = opt->max_context,
+			.model_context = m->arch.context,
+			.max_seqs = opt->max_seqs ? opt->max_seqs
+						  : DEFAULT_SEQS,
+			.block_bytes = ops->kv_block_bytes(&shape),
+			.available = kvsize_available(),
+		},
+		&size, err);
+	if (ret)
+		return ret;
+	if (!opt->max_context && size.context < m->arch.context)
+		log_warn("%s: memory for KV holds %u tokens, so that is the "
+			 "context (the model's: %u)",
+			 opt->model, size.context, m->arch.context);
+	m->be.info.context = size.context;
+	m->be.info.nr_blocks = size.nr_blocks;
+	m->be.info.kv_token_bytes =
+		(uint32_t)(ops->kv_block_bytes(&shape) / KV_BLOCK);
+	m->forward.ops = ops;
+	m->forward.nr_layers = m->arch.nr_layers;
+	m->forward.max_logits = MODEL_MAX_LOGITS;
+	return ops->open(&shape,
+			 &(struct ops_limits){
+				 .max_rows = m->max_rows,
+				 .max_logits = MODEL_MAX_LOGITS,
+				 .max_context = size.context,
+				 .nr_blocks = size.nr_blocks,
+				 .threads = opt->threads,
+			 },
+			 &m->forward.ctx, err);
+}
+
+/* Hand the weights over, layer by layer. */
+static int load(struct model *m, const struct backend_options *opt,
+		struct err *err)
+{
+	const struct forward *f = &m->forward;
+	uint32_t n = m->arch.nr_layers;
+	int ret;
+
+	m->rope = calloc((size_t)m->be.info.context * m->arch.head_dim,
+			 sizeof(*m->rope));
+	m->out_row = calloc(m->max_rows, sizeof(*m->out_row));
+	m->outs = calloc(m->max_rows, sizeof(*m->outs));
+	m->samplers = calloc(m->max_rows, sizeof(*m->samplers));
+	if (!m->rope || !m->out_row || !m->outs || !m->samplers)
+		return err_set(err, -ENOMEM, "%s: no memory for a step of %u",
+			       opt->model, m->max_rows);
+	rope_fill(&m->arch.rope, m->arch.head_dim, m->be.info.context, m->rope);
+	ret = f->ops->load_ends(f->ctx, &m->layers.ends, err);
+	for (uint32_t i = 0; i < n && !ret; i++) {
+		m->layers.layer[i].rope = m->rope;
+		ret = f->ops->load_layer(f->ctx, i, &m->layers.layer[i], err);
+		if (!ret && opt->progress)
+			opt->progress(opt->progress_arg,
+				      m->weights.size * (i + 1) / n,
+				      m->weights.size);
+	}
+	return ret;
+}
+
+static void fill_info(struct model *m, const char *dir)
+{
+	struct model_info *info = &m->be.info;
+	char *real = realpath(dir, NULL);
+	const char *slash = real ? strrchr(real, '/') : NULL;
+
+	snprintf(info->name, sizeof(info->name), "%s",
+		 slash && slash[1] ? slash + 1 : "model");
+	free(real);
+	info->arith = m->forward.ops->arith;
+	info->vocab = m->arch.vocab;
+	info->parameters = m->layers.count;
+	info->nr_eos = m->arch.nr_eos;
+	memcpy(info->eos, m->arch.eos, sizeof(info->eos));
+	info->max_new_tokens = m->generation.max_new_tokens;
+	info->temperature = m->generation.temperature;
+	info->top_p = m->generation.top_p;
+	info->min_p = m->generation.min_p;
+	info->repetition_penalty = m->generation.repetition_penalty;
+	info->top_k = m->generation.top_k;
+}
+
+static void model_close(struct backend *be)
+{
+	struct model *m = (struct model *)be;
+
+	if (m->forward.ctx)
+		m->forward.ops->close(m->forward.ctx);
+	layers_deinit(&m->layers);
+	weights_close(&m->weights);
+	free(m->rope);
+	free(m->out_row);
+	free(m->outs);
+	free(m->samplers);
+	free(m);
+}
+
+int model_open(const struct backend_options *opt, struct backend **ret_be,
+	       struct err *err)
+{
+	struct model *m;
+	int ret;
+
+	if (!opt->model)
+		return err_set(err, -EINVAL, "no model is given");
+	m = calloc(1, sizeof(*m));
+	if (!m)
+		return err_set(err, -ENOMEM, "%s: no memory", opt->model);
+	m->be.run = model_run;
+	m->be.close = model_close;
+	if ((ret = read_config(m, opt->model, err)) ||
+	    (ret = read_weights(m, opt->model, err)) ||
+	    (ret = open_ops(m, opt, err)) || (ret = load(m, opt, err))) {
+		model_close(&m->be);
+		return ret;
+	}
+	fill_info(m, opt->model);
+	*ret_be = &m->be;
+	return 0;
+}
+
+const struct forward *model_forward(const struct backend *be)
+{
+	return &((const struct model *)be)->forward;
+}

@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * model.h - the backend that computes: a Hugging Face directory over an op
+ * set.  model_open() itself is declared in backend.h, where its caller looks;
+ * here is what tests and benchmarks want besides.
+ *
+ * Options used: model, kv_bytes, max_context, max_tokens_per_step (0 = 512),
+ * max_seqs (0 = 64), threads, ops, progress.  kvsize.h says how the pool is
+ * sized.  At most MODEL_MAX_LOGITS rows of logits are in memory at once.
+ */
+#ifndef MODEL_MODEL_H
+#define MODEL_MODEL_H
+
+struct backend;
+struct forward;
+
+#define MODEL_MAX_LOGITS 64u
+
+/*
+ * The forward pass under @be, which model_open() made; borrowed.  After run()
+ * its ctx holds the logits of the last MODEL_MAX_LOGITS-portion of outputs:
+ * output i is row i % MODEL_MAX_LOGITS of OPS_LOGITS (ops->peek).
+ */
+const struct forward *model_forward(const struct backend *be);
+
+#endif
