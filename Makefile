@@ -105,7 +105,10 @@ $(B)/tests/%: $(B)/obj/tests/%.o $(DAEMON_LIBS) $(TOOL_LIBS)
 $(B)/obj/tests/%.o: ALL_CFLAGS += $(if $(HAVE_URING),-DHAVE_URING)
 -include $(shell find $(B)/obj -name '*.d' 2>/dev/null)
 
-tests: all $(TESTS)
+tests: all $(TESTS) $(if $(SAN)$(MARKS),,marks)
+# the daemon that the torture kills: marked points, planted bugs
+marks: $(if $(SAN)$(MARKS),,all)
+	@$(MAKE) --no-print-directory -s MARKS=1 B=$(B)/marks $(B)/marks/llmd
 objs: $(call obj,$(BASE_SRC) $(KERN_SRC) $(DAEMON_SRC) $(CLIENT_SRC) $(MAIN_SRC) $(TOOL_SRC) \
 	$(TOOL_MAINS) $(EXAMPLE_SRC) $(TEST_SRC) $(BENCH_SRC))
 benches: all $(BENCHES)
@@ -116,8 +119,8 @@ INNER = @$(MAKE) --no-print-directory -s $(if $(filter -j%,$(MAKEFLAGS)),,-j$(sh
 setup:
 	@tests/setup.sh build
 demo: setup
-	$(INNER) all
-	@tests/demo.sh $(B)
+	$(INNER) all $(B)/tests/demo/demo
+	@$(B)/tests/demo/demo $(B)/llmd models/manpages-2m
 check:
 	@tests/setup.sh check
 	$(INNER) tests
@@ -128,13 +131,12 @@ lint:
 	@tests/lint/run
 bench: benches
 	@tests/bench/run $(B)
-torture:
-	@$(MAKE) --no-print-directory -s MARKS=1 tests
-	@build/marks/tests/system/test_torture long
+torture: marks $(B)/tests/system/test_torture
+	@LLM_BUILD=$(B) $(B)/tests/system/test_torture long
 clean:
 	rm -rf build
 
 include packaging/install.mk
-.PHONY: all tests objs benches setup demo check quick lint bench torture clean
+.PHONY: all tests marks objs benches setup demo check quick lint bench torture clean
 .DELETE_ON_ERROR:
 .SECONDARY:
