@@ -105,7 +105,7 @@ $(B)/tests/%: $(B)/obj/tests/%.o $(DAEMON_LIBS) $(TOOL_LIBS)
 $(B)/obj/tests/%.o: ALL_CFLAGS += $(if $(HAVE_URING),-DHAVE_URING)
 -include $(shell find $(B)/obj -name '*.d' 2>/dev/null)
 
-tests: all $(TESTS) $(if $(SAN)$(MARKS),,marks)
+tests: all $(TESTS) $(if $(SAN)$(MARKS),,$(if $(MAIN_SRC),marks))
 # the daemon that the torture kills: marked points, planted bugs
 marks: $(if $(SAN)$(MARKS),,all)
 	@$(MAKE) --no-print-directory -s MARKS=1 B=$(B)/marks $(B)/marks/llmd
