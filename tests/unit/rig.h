@@ -225,6 +225,7 @@ struct rig {
 	uint64_t turn; /* calls of script */
 	bool lazy;     /* do not stop by itself when idle */
 	uint32_t max_tokens, max_seqs, max_waiting, max_tenant;
+	const char *model; /* where a tokenizer is, or NULL */
 };
 
 static inline int rig_take(struct carrier *c, struct carrier_work *ret)
@@ -395,6 +396,7 @@ static inline void rig_deinit(struct rig *r)
 static inline int rig_run(struct rig *r)
 {
 	struct backend_options bo = {
+		.model = r->model,
 		.max_tokens_per_step = r->max_tokens ? r->max_tokens : 64,
 		.max_seqs = r->max_seqs ? r->max_seqs : 32,
 	};
