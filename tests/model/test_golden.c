@@ -1,0 +1,170 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The model backend against Hugging Face's transformers (tests/data/models):
+ * logits, greedy tokens, likelihoods, for every family and weight type.
+ */
+#include "tests/model/drive.h"
+#include "tests/model/golden.h"
+
+#include <math.h>
+
+#define TOLERANCE 1e-3 /* absolute, on logits: honest float32 */
+#define MAX_VOCAB 512u
+
+static const struct sampling greedy = { .top_p = 1, .repetition_penalty = 1 };
+
+static double worst; /* largest difference seen, for the curious */
+
+static void check_value(const float *logits, const json_t *id,
+			const json_t *want)
+{
+	double got = logits[json_integer_value(id)];
+	double diff = fabs(got - json_number_value(want));
+
+	CHECK(diff < TOLERANCE);
+	if (diff > worst)
+		worst = diff;
+}
+
+/* One entry of a prompt's logits[], after the whole prompt was run once. */
+static void check_logits(struct drive *d, const json_t *golden,
+			 const struct batch_out *o, const json_t *entry)
+{
+	const json_t *top_ids = json_object_get(entry, "top_ids");
+	const json_t *top = json_object_get(entry, "top");
+	const json_t *fixed_ids = json_object_get(golden, "fixed_ids");
+	const json_t *fixed = json_object_get(entry, "fixed");
+	float logits[MAX_VOCAB];
+
+	drive_logits(d, o, logits);
+	CHECK_EQ(json_array_size(top), 10);
+	for (size_t k = 0; k < json_array_size(top); k++)
+		check_value(logits, json_array_get(top_ids, k),
+			    json_array_get(top, k));
+	for (size_t k = 0; k < json_array_size(fixed); k++)
+		check_value(logits, json_array_get(fixed_ids, k),
+			    json_array_get(fixed, k));
+	/* the alternatives are these ten, by the distances of their logits */
+	for (size_t k = 0; k < 10; k++) {
+		double want = json_number_value(json_array_get(top, k)) -
+			      json_number_value(json_array_get(top, 0));
+		double got = (double)o->alt_logprob[k] - o->alt_logprob[0];
+
+		CHECK(fabs(got - want) < 2 * TOLERANCE);
+		CHECK_EQ(o->alt_token[k],
+			 json_integer_value(json_array_get(top_ids, k)));
+	}
+}
+
+static void check_prompt(struct drive *d, const json_t *golden,
+			 const json_t *prompt)
+{
+	const json_t *list = json_object_get(prompt, "logits");
+	const struct batch_out *outs[8];
+	uint32_t ids[DRIVE_CONTEXT];
+	struct seq s;
+
+	seq_init(&s, ids, golden_ids(prompt, "ids", ids, DRIVE_CONTEXT));
+	drive_begin(d);
+	drive_span(d, &s, s.known, OUT_NONE, NULL, true);
+	CHECK(json_array_size(list) && json_array_size(list) <= 8);
+	for (size_t k = 0; k < json_array_size(list); k++) {
+		const json_t *pos =
+			json_object_get(json_array_get(list, k), "pos");
+		uint32_t at = (uint32_t)json_integer_value(pos);
+		struct batch_out *o = drive_add_out(&d->batch, &s, at, at);
+
+		o->seq = 0;
+		o->nr_alt = MAX_ALT;
+		outs[k] = o;
+	}
+	drive_run(d);
+	for (size_t k = 0; k < json_array_size(list); k++)
+		check_logits(d, golden, outs[k], json_array_get(list, k));
+}
+
+TEST(logits_are_those_of_transformers_within_1e_3)
+{
+	worst = 0;
+	for (size_t i = 0; i < NR_GOLDEN; i++) {
+		json_t *golden = golden_read(i);
+		const json_t *prompts = json_object_get(golden, "prompts");
+		struct drive d;
+
+		drive_open(&d, golden_dir(i), NULL, 1);
+		CHECK(json_array_size(prompts) >= 7);
+		for (size_t k = 0; k < json_array_size(prompts); k++)
+			check_prompt(&d, golden, json_array_get(prompts, k));
+		drive_close(&d);
+		json_decref(golden);
+	}
+	printf("# largest difference of a logit: %.2g\n", worst);
+}
+
+static void check_greedy(struct drive *d, const json_t *prompt)
+{
+	const json_t *want = json_object_get(prompt, "greedy");
+	const json_t *logprob = json_object_get(want, "logprob");
+	uint32_t ids[DRIVE_CONTEXT], tokens[64];
+	struct seq s;
+
+	seq_init(&s, ids, golden_ids(prompt, "ids", ids, DRIVE_CONTEXT));
+	CHECK_EQ(golden_ids(want, "ids", tokens, 64), 64);
+	for (uint32_t i = 0; i < 64; i++) {
+		struct batch_out *o;
+		double p = json_number_value(json_array_get(logprob, i));
+
+		drive_begin(d);
+		o = drive_span(d, &s, s.known - s.computed, OUT_LAST, &greedy,
+			       true);
+		drive_run(d);
+		CHECK_EQ(o->token, tokens[i]);
+		CHECK(fabs(o->logprob - p) < TOLERANCE);
+		s.ids[s.known++] = o->token;
+	}
+}
+
+TEST(all_64_greedy_tokens_of_every_prompt_are_right)
+{
+	for (size_t i = 0; i < NR_GOLDEN; i++) {
+		json_t *golden = golden_read(i);
+		const json_t *prompts = json_object_get(golden, "prompts");
+		struct drive d;
+
+		drive_open(&d, golden_dir(i), NULL, 2);
+		for (size_t k = 0; k < json_array_size(prompts); k++)
+			check_greedy(&d, json_array_get(prompts, k));
+		drive_close(&d);
+		json_decref(golden);
+	}
+}
+
+TEST(negative_log_likelihoods_are_within_a_thousandth)
+{
+	for (size_t i = 0; i < NR_GOLDEN; i++) {
+		json_t *golden = golden_read(i);
+		const json_t *nll = json_object_get(golden, "nll");
+		double want = json_number_value(json_object_get(nll, "total"));
+		uint32_t ids[DRIVE_CONTEXT], n;
+		const struct batch_out *o;
+		double total = 0;
+		struct drive d;
+		struct seq s;
+
+		n = golden_ids(nll, "ids", ids, DRIVE_CONTEXT);
+		seq_init(&s, ids, n);
+		drive_open(&d, golden_dir(i), NULL, 1);
+		drive_begin(&d);
+		o = drive_span(&d, &s, n, OUT_SCORE, NULL, true);
+		drive_run(&d);
+		for (uint32_t k = 0; k + 1 < n; k++) {
+			CHECK_EQ(o[k].token, ids[k + 1]);
+			total -= o[k].logprob;
+		}
+		CHECK_EQ(json_integer_value(json_object_get(nll, "count")),
+			 n - 1);
+		CHECK(fabs(total / want - 1) < 1e-3);
+		drive_close(&d);
+		json_decref(golden);
+	}
+}
