@@ -383,6 +383,18 @@ static uint64_t target_ns(const struct sched *s)
 	return min == UINT64_MAX ? 0 : min;
 }
 
+/*
+ * Of the room that is left, an eighth is not for those that decode while
+ * prompts wait: if they fill each step, nobody else would ever begin.  What
+ * the prompts do not use goes back to them.
+ */
+static uint32_t kept_for_prompts(const struct sched *s, enum sched_class cls)
+{
+	if (!s->run.tenants.nr_wanting[cls])
+		return 0;
+	return (s->left + (uint32_t)(s->run.step % 8)) / 8;
+}
+
 uint32_t sched_step(struct sched *s, struct batch *b)
 {
 	uint32_t c;
@@ -408,8 +420,11 @@ uint32_t sched_step(struct sched *s, struct batch *b)
 	}
 	s->starved = NR_CLASSES;
 	for (c = 0; c < NR_CLASSES; c++) {
-		plan_decoding(s, b, (enum sched_class)c, s->left);
-		plan_prompts(s, b, (enum sched_class)c, s->left);
+		enum sched_class cls = (enum sched_class)c;
+
+		plan_decoding(s, b, cls, s->left - kept_for_prompts(s, cls));
+		plan_prompts(s, b, cls, s->left);
+		plan_decoding(s, b, cls, s->left);
 	}
 	s->under_way = b->nr_seqs > 0;
 	return b->nr_tokens;

@@ -3,7 +3,8 @@
  * One seed drives arrivals, cancels, deadlines, holds and crashes through
  * core/, with machines of random shape; rig.h checks every token, row, block
  * and book after each step.  LLM_SIM_SEED runs that seed alone, LLM_SIM_RUNS
- * so many (300).
+ * so many (700: a
+ * million events).
  */
 #include "tests/test.h"
 
@@ -181,7 +182,7 @@ TEST(T16_any_life_keeps_tokens_blocks_and_books)
 	const char *one = getenv("LLM_SIM_SEED");
 	const char *runs = getenv("LLM_SIM_RUNS");
 	uint64_t first = one ? strtoull(one, NULL, 0) : 1;
-	uint64_t nr = one ? 1 : runs ? strtoull(runs, NULL, 0) : 300, seed;
+	uint64_t nr = one ? 1 : runs ? strtoull(runs, NULL, 0) : 700, seed;
 	uint64_t rows = 0, preempts = 0, hits = 0;
 
 	signal(SIGABRT, on_abort);
