@@ -182,7 +182,8 @@ static inline int raw_push(struct raw *r, const struct llm_sqe *e)
 /* What a test asks of a stream. */
 struct raw_ask {
 	uint64_t seed;
-	uint32_t prompt_len, max_tokens, flags, temperature_bits;
+	uint32_t prompt_len, max_tokens, flags, params_flags;
+	uint32_t temperature_bits;
 	uint32_t prompt[RAW_MAX_PROMPT];
 };
 
@@ -192,6 +193,7 @@ static inline uint32_t raw_submit(struct raw *r, uint32_t slot,
 {
 	struct llm_params p = { .size = sizeof(p),
 				.set = LLM_SET_SEED | LLM_SET_TEMPERATURE,
+				.flags = a->params_flags,
 				.seed = a->seed,
 				.temperature_bits = a->temperature_bits };
 	uint32_t at = slot * RAW_ROOM;

@@ -1,0 +1,246 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * bench_ring.c - what delivering a token costs: CPU time of both sides, with
+ * the null backend, for 1, 64 and 1,024 streams (64 a session), flat out.
+ *
+ *   spin      the reader looks and never sleeps
+ *   wake 1    it sleeps until each stream has another token
+ *   wake 16   ... until each has 16 more
+ *
+ * Then: from the engine's death to the next token.  CPU time is the
+ * scheduler's count (/proc/PID/schedstat), kernel side included.
+ */
+#include "tests/system/raw.h"
+#include "tests/system/serve.h"
+
+#include <stdbool.h>
+
+#define MAX_SESSIONS 16u
+
+static struct raw sessions[MAX_SESSIONS];
+static uint32_t seen[MAX_SESSIONS][RAW_STREAMS];
+static uint64_t checksum;
+
+static uint64_t cpu_ns(pid_t pid)
+{
+	unsigned long long ns = 0;
+	char path[64];
+	FILE *f;
+
+	snprintf(path, sizeof(path), "/proc/%d/schedstat", pid);
+	f = fopen(path, "re");
+	if (f && fscanf(f, "%llu", &ns) != 1)
+		ns = 0;
+	if (f)
+		fclose(f);
+	return ns;
+}
+
+/* Read what is new in a session; arm for @every more.  False: all ended. */
+static bool read_session(uint32_t k, uint32_t nr, uint32_t every,
+			 uint64_t *tokens, bool *sleepy)
+{
+	struct raw *r = &sessions[k];
+	bool live = false;
+	uint32_t i, t;
+
+	for (i = 0; i < nr; i++) {
+		uint64_t w = raw_peek(r, i);
+		const struct llm_tok *log;
+
+		if (LLM_COMMIT_GEN(w) != r->gen[i]) {
+			live = true;
+			if (every && raw_arm(r, i, 1, LLM_WAKE_BELL))
+				*sleepy = false;
+			continue;
+		}
+		log = raw_log(r, i);
+		for (t = seen[k][i]; t < LLM_COMMIT_TAIL(w); t++)
+			checksum += log[t].token + log[t].text_end;
+		*tokens += t - seen[k][i];
+		seen[k][i] = t;
+		if (LLM_COMMIT_STATE(w) == LLM_ST_END)
+			continue;
+		live = true;
+		if (every && raw_arm(r, i, t + every, LLM_WAKE_BELL))
+			*sleepy = false;
+	}
+	return live;
+}
+
+static void open_sessions(const struct serve *d, uint32_t n)
+{
+	uint32_t k;
+
+	for (k = 0; k < n; k++)
+		if (raw_open(&sessions[k], d->sock)) {
+			printf("cannot open a session\n");
+			exit(1);
+		}
+}
+
+static void submit_all(uint32_t n, uint32_t per, struct raw_ask *ask,
+		       uint64_t seed)
+{
+	uint32_t i, k;
+
+	for (k = 0; k < n; k++) {
+		for (i = 0; i < per; i++) {
+			ask->seed = seed + k * 1000 + i;
+			raw_submit(&sessions[k], i, ask);
+		}
+		raw_bell(&sessions[k]);
+	}
+}
+
+/* Read all that comes; the tokens read. */
+static uint64_t read_all(uint32_t n, uint32_t per, uint32_t every)
+{
+	struct pollfd p[MAX_SESSIONS];
+	uint64_t tokens = 0;
+	bool live = true;
+	uint32_t k;
+
+	for (k = 0; k < n; k++)
+		p[k] = (struct pollfd){ sessions[k].conn, POLLIN, 0 };
+	while (live) {
+		bool sleepy = every > 0;
+
+		live = false;
+		for (k = 0; k < n; k++)
+			live |= read_session(k, per, every, &tokens, &sleepy);
+		if (!live || !sleepy)
+			continue;
+		poll(p, n, 1000);
+		for (k = 0; k < n; k++)
+			if (p[k].revents & POLLIN)
+				raw_sleep(&sessions[k], 0);
+	}
+	return tokens;
+}
+
+/* One run of @streams; prints a row. */
+static void run(const struct serve *d, uint32_t streams, uint32_t max_tokens,
+		uint32_t every)
+{
+	static const char *const name[] = { "spin", "wake 1", "wake 16" };
+	uint32_t per = streams < RAW_STREAMS ? streams : RAW_STREAMS;
+	uint32_t n = streams / per, k;
+	struct raw_ask ask = { .prompt_len = 4,
+			       .max_tokens = max_tokens,
+			       .params_flags = LLM_PARAMS_F_IGNORE_EOS,
+			       .prompt = { 7, 8, 9, 10 } };
+	pid_t engine = serve_engine(d->pid);
+	uint64_t tokens, wall, server, client;
+	struct timespec c0, c1;
+
+	memset(seen, 0, sizeof(seen));
+	open_sessions(d, n);
+	server = cpu_ns(engine) + cpu_ns(d->pid);
+	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &c0);
+	wall = raw_now();
+	submit_all(n, per, &ask, 0);
+	tokens = read_all(n, per, every);
+	wall = raw_now() - wall;
+	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &c1);
+	client = (uint64_t)(c1.tv_sec - c0.tv_sec) * 1000000000ull +
+		 (uint64_t)c1.tv_nsec - (uint64_t)c0.tv_nsec;
+	server = cpu_ns(engine) + cpu_ns(d->pid) - server;
+	printf("%6u streams  %-8s %8.1f ns a token (server %7.1f, client "
+	       "%7.1f)  %8.0f k tokens/s\n",
+	       streams,
+	       name[!every	 ? 0
+		    : every == 1 ? 1
+				 : 2],
+	       (double)(server + client) / (double)tokens,
+	       (double)server / (double)tokens, (double)client / (double)tokens,
+	       (double)tokens * 1e6 / (double)wall);
+	for (k = 0; k < n; k++)
+		raw_close(&sessions[k]);
+}
+
+static int by_size(const void *a, const void *b)
+{
+	uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+
+	return (x > y) - (x < y);
+}
+
+/* Kill the engine once the first stream has five tokens; ns to the next. */
+static uint64_t one_pause(const struct serve *d)
+{
+	uint64_t t0, w;
+	uint32_t tail;
+
+	do {
+		w = raw_peek(&sessions[0], 0);
+	} while (LLM_COMMIT_GEN(w) != sessions[0].gen[0] ||
+		 LLM_COMMIT_TAIL(w) < 5);
+	kill(serve_engine(d->pid), SIGKILL);
+	t0 = raw_now();
+	serve_msleep(1);
+	tail = LLM_COMMIT_TAIL(raw_peek(&sessions[0], 0));
+	while (LLM_COMMIT_TAIL(raw_peek(&sessions[0], 0)) == tail &&
+	       raw_now() - t0 < 10000000000ull)
+		;
+	return raw_now() - t0;
+}
+
+static void pauses(const struct serve *d, uint32_t streams)
+{
+	uint32_t per = streams < RAW_STREAMS ? streams : RAW_STREAMS;
+	uint32_t n = streams / per, i, k, x;
+	struct raw_ask ask = { .prompt_len = 100,
+			       .max_tokens = 400,
+			       .params_flags = LLM_PARAMS_F_IGNORE_EOS };
+	uint64_t gap[9];
+
+	for (i = 0; i < ask.prompt_len; i++)
+		ask.prompt[i] = 10 + i;
+	open_sessions(d, n);
+	for (x = 0; x < 9; x++) {
+		submit_all(n, per, &ask, x * 100000);
+		gap[x] = one_pause(d);
+		for (k = 0; k < n; k++)
+			for (i = 0; i < per; i++)
+				while (!raw_done(&sessions[k], i,
+						 raw_peek(&sessions[k], i),
+						 UINT32_MAX))
+					serve_msleep(1);
+	}
+	qsort(gap, 9, sizeof(*gap), by_size);
+	printf("%6u streams  engine's death to the next token: median %.1f ms, "
+	       "worst of 9 %.1f ms\n",
+	       streams, (double)gap[4] / 1e6, (double)gap[8] / 1e6);
+	for (k = 0; k < n; k++)
+		raw_close(&sessions[k]);
+}
+
+int main(void)
+{
+	static const char *const null_args[] = { "--backend", "null", NULL };
+	static const char *const model_args[] = { "--model",
+						  "models/manpages-2m",
+						  "--threads", "2", NULL };
+	static const struct {
+		uint32_t streams, max_tokens;
+	} size[] = { { 1, 5000 }, { 64, 4000 }, { 1024, 2000 } };
+	struct serve d;
+	uint32_t i, every;
+
+	setvbuf(stdout, NULL, _IOLBF, 0);
+	if (serve_start(&d, "llmd", null_args))
+		return 1;
+	printf("CPU time to deliver a token, null backend, flat out\n");
+	for (i = 0; i < 3; i++)
+		for (every = 0; every <= 16; every = every ? every * 16 : 1u)
+			run(&d, size[i].streams, size[i].max_tokens, every);
+	serve_stop(&d);
+	if (serve_start(&d, "llmd", model_args))
+		return 1;
+	printf("models/manpages-2m, 100 tokens of prompt a stream\n");
+	pauses(&d, 1);
+	pauses(&d, 64);
+	serve_stop(&d);
+	return checksum == 42;
+}
