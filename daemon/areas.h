@@ -12,7 +12,8 @@
  * F_SEAL_FUTURE_WRITE: what is mapped writable stays so, and is inherited by
  * fork; nobody, whatever his uid, maps or opens them for writing again.  That
  * is why the keeper maps ENGINE although it writes none of it, why it forks
- * the engine and never executes it.  ipc.md 8 lists the attacks.
+ * the engine and never executes it.  doc/PROTOCOL.md lists
+ * the attacks.
  */
 #ifndef DAEMON_AREAS_H
 #define DAEMON_AREAS_H

@@ -2,10 +2,10 @@
 /*
  * mark.h - marked points between two stores, where the torture kills.
  *
- * A SIGKILL leaves a prefix of the engine's stores (ipc.md 4), so the states
- * a crash can leave are the cuts between two stores, and killing at every
- * mark is exhaustive for one step.  A build with -DLLM_MARKS passes mark(n)
- * there; a page shared with the test says at which mark, and the how manieth
+ * A SIGKILL leaves a prefix of the engine's stores (doc/PROTOCOL.md), so the
+ * states a crash can leave are the cuts between two stores, and killing at
+ * every mark is exhaustive for one step.  A build with -DLLM_MARKS passes
+ * mark(n) there; a page shared with the test says at which mark, and the how manieth
  * passing of it, the process dies.  bug(n) asks the same page for a planted
  * bug, so that the checker is seen to catch it.  In a normal build all of it
  * is nothing.

@@ -2,8 +2,8 @@
 /*
  * recover.h - what an engine that died left, found in record and log.
  *
- * A SIGKILL leaves a prefix of the dead engine's stores (ipc.md 4), so a
- * session is in one of few states, and each has one answer:
+ * A SIGKILL leaves a prefix of the dead engine's stores (doc/PROTOCOL.md), so
+ * a session is in one of few states, and each has one answer:
  *
  *   record.gen            word              answer
  *   0, or not the word's  any               an admission was cut: the slot has

@@ -6,7 +6,7 @@
  * looks at the commit word once more.  The engine stores commit words, fences
  * ONCE a step, then reads the wishes of the streams it touched.  Of the two
  * fences one is first, so either the client sees the word or the engine sees
- * the wish: no wake is lost (ipc.md 5 has the proof).  Hence the order here:
+ * the wish: no wake is lost (doc/PROTOCOL.md).  Hence the order here:
  * wish_touch() as the words are stored, then shm_fence(), then
  * wish_settle().  Every END goes this way, refusals too.
  *

@@ -120,7 +120,7 @@ struct ops_layer {
 	const float *down_bias;		  /* optional: [dim] */
 	/*
 	 * cos and sin of each position and pair, [max_context][rotary_dim/2][2],
-	 * made in double by the model layer (scaling and yarn's factor in it).
+	 * made in double by the model layer (with scaling, yarn's factor).
 	 * Layers with the same rope point to the same table.
 	 */
 	const float *rope;
@@ -152,15 +152,14 @@ struct step {
 	/* [nr_rows] block * 16 + offset of its KV; in block 0: do not write */
 	const uint32_t *slot;
 	const uint32_t *query_start; /* [nr_seqs + 1] first row of each; end */
-	const uint32_t
-		*context_len; /* [nr_seqs] tokens of KV, this step's too */
+	const uint32_t *context_len; /* [nr_seqs] tokens of KV, this step's too */
 	const uint32_t *block_table; /* [nr_seqs][table_stride] */
 	const uint32_t *out_row;     /* [nr_outs] row of each wanted output */
 };
 
 /*
  * How a token is chosen from the logits l of its row.  The steps, in order
- * (design: engine.md 8; vLLM's and OpenAI's meanings where they agree):
+ * (vLLM's and OpenAI's meanings where they agree):
  *
  *  0  l = logits; NaN becomes -inf, +inf the largest float.
  *  1  allowed: ids whose bit is 0 get -inf.

@@ -12,7 +12,7 @@
 
 #include <stdbool.h>
 
-/* How a session reaches the service; what the socket and the device differ in. */
+/* How a session reaches the service: what socket and device differ in. */
 struct carrier {
 	/* tell the engine that sq_tail (or a cancel) has moved; never blocks */
 	void (*bell)(struct llmc *s);

@@ -310,7 +310,7 @@ int bpe_open(struct bpe **ret, const char *where, const json_t *model,
 	if (!b)
 		return err_set(err, -ENOMEM, "%s: out of memory", where);
 	memset(b->byte_id, 0xff, sizeof(b->byte_id));
-	/* no seed to be had is no reason to fail: it guards loading time only */
+	/* no seed is no reason to fail: it guards loading time only */
 	if (getrandom(&b->seed, sizeof(b->seed), GRND_NONBLOCK) < 0)
 		b->seed = 0x9e3779b97f4a7c15u;
 	r = open_options(b, where, model, err);

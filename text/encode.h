@@ -22,7 +22,7 @@
 struct err;
 struct vocab;
 
-/* Longest text in bytes; keeps every offset, also of cleaned text, in 31 bits */
+/* Longest text in bytes: offsets, of cleaned text too, stay in 31 bits. */
 #define ENCODE_TEXT_MAX (UINT32_C(1) << 28)
 
 enum {

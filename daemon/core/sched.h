@@ -26,7 +26,7 @@
  * any time, between step and commit too: the outputs of a finished sequence
  * are then to be passed over (sched_is_live()).
  *
- * The order of a step (engine.md 4): for each class in strict order those
+ * The order of a step: for each class in strict order those
  * that decode, then prompts, by tenant: the lowest virtual counter first
  * (tenant.h).  A tenant's own queue goes: preempted ones, earliest deadline,
  * age.  Before that the lower classes have their floor: 5 and 1 percent of
@@ -126,7 +126,7 @@ struct sched {
 int sched_init(struct sched *s, const struct sched_options *opt);
 void sched_deinit(struct sched *s);
 
-/* Give the tenant a weight, 1..1000 (TENANT_WEIGHT is 100).  -EINVAL, -EAGAIN. */
+/* Give a tenant a weight, 1..1000 (TENANT_WEIGHT is 100).  -EINVAL, -EAGAIN */
 int sched_set_weight(struct sched *s, uint64_t tenant, uint32_t weight);
 
 /*

@@ -86,7 +86,7 @@ void tenant_charge(struct tenants *t, uint32_t tenant, enum sched_class cls,
 /* One sequence more that wants service; the first lifts the counter. */
 void tenant_want(struct tenants *t, uint32_t tenant, enum sched_class cls);
 void tenant_unwant(struct tenants *t, uint32_t tenant, enum sched_class cls);
-/* Who is next in @cls of those not blocked in walk @pass; TENANT_NONE: nobody. */
+/* Who is next in @cls of those not blocked in walk @pass; or TENANT_NONE. */
 uint32_t tenant_next(const struct tenants *t, enum sched_class cls,
 		     uint64_t pass);
 

@@ -5,12 +5,12 @@
  *
  * A session is memory in four areas, each with ONE writer:
  *
- *   area    written by               read by           holds
- *   CLIENT  the client               engine (kernel)   submission tail,
- * entries, wishes ARENA   the client               engine            prompts
- * and parameters HOST    the kernel, or keeper    all               session,
- * epoch, daemon ENGINE  the daemon's engine      client            commit
- * words, records, logs, text
+ *   area    written by              read by  holds
+ *   CLIENT  the client              engine*  submission tail, entries, wishes
+ *   ARENA   the client              engine*  prompts and parameters
+ *   HOST    the kernel, or keeper   all      session, epoch, daemon state
+ *   ENGINE  the daemon's engine     client   commit words, records, logs, text
+ *                                            * on the device: the kernel too
  *
  * The client cannot write HOST or ENGINE; what it writes is copied before it
  * is believed.
