@@ -339,8 +339,9 @@ static int copy_prompt(const struct admit_limits *lim, const struct session *s,
 	if (bug(BUG_FETCH_TWICE)) { /* believes the page, then reads it again */
 		int r = admit_ids(lim, src, plan->prompt_len, why);
 
-		for (i = 0; i < 4000; i++)
+		for (i = 0; i < 4000; i++) /* a wide window */
 			shm_fence();
+		mark(MARK_ADMIT_VOID);
 		shm_copy_in(ids, src, q->len);
 		return r;
 	}

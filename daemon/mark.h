@@ -47,7 +47,6 @@ enum {
 	MARK_OPEN_MODEL, /* its llm_model stored */
 	MARK_OPEN_BLAME, /* deaths counted, not judged */
 	MARK_OPEN_BUILT, /* streams rebuilt, wishes not read */
-	MARK_OPEN_WOKEN, /* wishes looked at */
 	MARK_NR
 };
 

@@ -32,7 +32,7 @@
 
 /* ---- the toy backend -------------------------------------------------- */
 
-#define TOY_VOCAB  300u
+#define TOY_VOCAB  1024u
 #define TOY_EOS	   299u
 #define TOY_SINGLE 256u /* ids below are bytes; from here on toy_piece[] */
 
@@ -408,9 +408,12 @@ static inline int rig_run(struct rig *r)
 	};
 	uint32_t i;
 
-	for (i = 0; i < RIG_SESSIONS; i++)
-		r->ses[i].told = false;
 	r->board.epoch++;
+	for (i = 0; i < RIG_SESSIONS; i++) {
+		r->ses[i].told = r->ses[i].wake = false;
+		if (r->ses[i].host)
+			r->ses[i].host->epoch = r->board.epoch;
+	}
 	return engine_run(&opt, &r->c, &r->board);
 }
 
