@@ -109,16 +109,11 @@ static int read_sizes(struct arch *a, const struct family *f, const char *where,
 				err)))
 		return ret;
 	a->norm_eps = (float)eps;
-	if (a->nr_heads % a->nr_kv_heads)
-		return err_set(err, -EINVAL,
-			       "%s: num_key_value_heads is %u, allowed are "
-			       "divisors of num_attention_heads, %u",
-			       where, a->nr_kv_heads, a->nr_heads);
 	return 0;
 }
 
-static int read_head_dim(struct arch *a, const struct family *f,
-			 const char *where, const json_t *cfg, struct err *err)
+static int read_heads(struct arch *a, const struct family *f, const char *where,
+		      const json_t *cfg, struct err *err)
 {
 	int ret;
 
@@ -141,6 +136,11 @@ static int read_head_dim(struct arch *a, const struct family *f,
 			"%s: head_dim is %u, allowed are even numbers to "
 			"%u",
 			where, a->head_dim, ARCH_MAX_HEAD_DIM);
+	if (a->nr_heads % a->nr_kv_heads)
+		return err_set(err, -EINVAL,
+			       "%s: num_key_value_heads is %u, allowed are "
+			       "divisors of num_attention_heads, %u",
+			       where, a->nr_kv_heads, a->nr_heads);
 	return 0;
 }
 
@@ -452,7 +452,7 @@ int arch_read(struct arch *arch, const char *path, struct err *err)
 		goto out;
 	a.family = f->name;
 	if ((ret = read_sizes(&a, f, path, cfg, err)) ||
-	    (ret = read_head_dim(&a, f, path, cfg, err)) ||
+	    (ret = read_heads(&a, f, path, cfg, err)) ||
 	    (ret = read_switches(&a, f, path, cfg, err)) ||
 	    (ret = read_rope(&a, path, cfg, err)) ||
 	    (ret = read_windows(&a, f, path, cfg, err)) ||
