@@ -5,10 +5,10 @@
  * A SIGKILL leaves a prefix of the engine's stores (doc/PROTOCOL.md), so the
  * states a crash can leave are the cuts between two stores, and killing at
  * every mark is exhaustive for one step.  A build with -DLLM_MARKS passes
- * mark(n) there; a page shared with the test says at which mark, and the how manieth
- * passing of it, the process dies.  bug(n) asks the same page for a planted
- * bug, so that the checker is seen to catch it.  In a normal build all of it
- * is nothing.
+ * mark(n) there; a page shared with the test says at which mark, and the how
+ * manieth passing of it, the process dies.  bug(n) asks the same page for a
+ * planted bug, so that the checker is seen to catch it.  In a normal build
+ * all of it is nothing.
  *
  * The page is a file that LLM_MARKS in the environment names (a memfd of the
  * test under /proc works); no name: no mark kills.

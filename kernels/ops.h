@@ -119,7 +119,7 @@ struct ops_layer {
 	struct weight down;		  /* [dim, ffn] */
 	const float *down_bias;		  /* optional: [dim] */
 	/*
-	 * cos and sin of each position and pair, [max_context][rotary_dim/2][2],
+	 * cos, sin of each position and pair: [max_context][rotary_dim/2][2];
 	 * made in double by the model layer (with scaling, yarn's factor).
 	 * Layers with the same rope point to the same table.
 	 */

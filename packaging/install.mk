@@ -1,15 +1,37 @@
 # SPDX-License-Identifier: MIT
+# make install PREFIX=/usr/local DESTDIR=: see GNU's standard targets.  SYSTEMD=
+# (empty) leaves the unit and its user out.
+SYSTEMD ?= 1
+INSTALL = install -D -m
+AT = $(DESTDIR)$(PREFIX)
+
 install: all
-	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/sbin $(DESTDIR)$(PREFIX)/lib/pkgconfig \
-		$(DESTDIR)$(PREFIX)/include/linux
-	install -m 755 $(B)/llmd $(DESTDIR)$(PREFIX)/sbin/llmd
-	install -m 755 $(B)/llm $(DESTDIR)$(PREFIX)/bin/llm
-	install -m 644 $(B)/libllmclient.a $(DESTDIR)$(PREFIX)/lib/
-	install -m 755 $(B)/libllmclient.so $(DESTDIR)$(PREFIX)/lib/libllmclient.so.$(VERSION)
-	ln -sf libllmclient.so.$(VERSION) $(DESTDIR)$(PREFIX)/lib/libllmclient.so.$(SOVERSION)
-	ln -sf libllmclient.so.$(SOVERSION) $(DESTDIR)$(PREFIX)/lib/libllmclient.so
-	install -m 644 include/llmclient.h $(DESTDIR)$(PREFIX)/include/
-	install -m 644 include/uapi/linux/llm.h $(DESTDIR)$(PREFIX)/include/linux/
+	$(INSTALL) 755 $(B)/llmd $(AT)/sbin/llmd
+	$(INSTALL) 755 $(B)/llm $(AT)/bin/llm
+	$(INSTALL) 755 $(B)/libllmclient.so $(AT)/lib/libllmclient.so.$(VERSION)
+	ln -sf libllmclient.so.$(VERSION) $(AT)/lib/libllmclient.so.$(SOVERSION)
+	ln -sf libllmclient.so.$(SOVERSION) $(AT)/lib/libllmclient.so
+	$(INSTALL) 644 $(B)/libllmclient.a $(AT)/lib/libllmclient.a
+	$(INSTALL) 644 include/llmclient.h $(AT)/include/llmclient.h
+	$(INSTALL) 644 include/uapi/linux/llm.h $(AT)/include/linux/llm.h
+	@mkdir -p $(AT)/lib/pkgconfig
 	sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@VERSION@|$(VERSION)|' packaging/llmclient.pc.in \
-		>$(DESTDIR)$(PREFIX)/lib/pkgconfig/llmclient.pc
-.PHONY: install
+		>$(AT)/lib/pkgconfig/llmclient.pc
+	for m in $(wildcard doc/man/*.[1-8]); do $(INSTALL) 644 $$m $(AT)/share/man/man$${m##*.}/$${m##*/}; done
+	$(INSTALL) 644 COPYING $(AT)/share/doc/llm/COPYING
+	for l in $(wildcard LICENSES/*.txt); do $(INSTALL) 644 $$l $(AT)/share/doc/llm/$$l; done
+ifneq ($(SYSTEMD),)
+	@mkdir -p $(AT)/lib/systemd/system
+	sed -e 's|@PREFIX@|$(PREFIX)|' packaging/llmd.service.in >$(AT)/lib/systemd/system/llmd.service
+	$(INSTALL) 644 packaging/llm.sysusers $(AT)/lib/sysusers.d/llm.conf
+endif
+	@[ -n "$(DESTDIR)" ] || [ "$$(id -u)" != 0 ] || ldconfig
+
+# exactly what install puts there
+uninstall:
+	rm -f $(AT)/sbin/llmd $(AT)/bin/llm $(AT)/lib/libllmclient.* $(AT)/include/llmclient.h \
+		$(AT)/include/linux/llm.h $(AT)/lib/pkgconfig/llmclient.pc \
+		$(AT)/lib/systemd/system/llmd.service $(AT)/lib/sysusers.d/llm.conf \
+		$(foreach m,$(notdir $(wildcard doc/man/*.[1-8])),$(AT)/share/man/man$(patsubst .%,%,$(suffix $(m)))/$(m))
+	rm -rf $(AT)/share/doc/llm
+.PHONY: install uninstall
