@@ -3,7 +3,7 @@
  * Shares and delays in simulated time, on the machine of an 8B model on an
  * H200-class card: a step takes 3.35 ms + 0.02 ms a row + 1.3 ns a read.
  * The bounds are those of the VTC paper (Sheng et al., OSDI 2024) and of the
- * issue, not our own output.  slow test
+ * issue, not our own output.
  */
 #include "tests/test.h"
 
