@@ -336,7 +336,7 @@ int prefix_reclaim(struct prefix *p)
 
 const char *prefix_check(const struct prefix *p)
 {
-	uint32_t nr_slots = 0, nr_flags = 0, nr_first = 0, i;
+	uint32_t nr_slots = 0, nr_flags = 0, nr_first = 0, i, at;
 
 	for (i = 0; i <= p->mask; i++) {
 		if (!p->slots[i])
@@ -344,6 +344,10 @@ const char *prefix_check(const struct prefix *p)
 		nr_slots++;
 		if (p->entries[p->slots[i]].slot != i)
 			return "a slot's block does not know its slot";
+		at = first_slot(p, &p->entries[p->slots[i]].digest);
+		for (; at != i; at = (at + 1) & p->mask)
+			if (!p->slots[at])
+				return "a probe ends before its entry";
 	}
 	for (i = 1; i < p->kv->nr_blocks; i++) {
 		nr_flags += p->kv->blocks[i].cached;

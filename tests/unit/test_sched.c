@@ -422,6 +422,13 @@ TEST(T28_a_stream_that_is_held_stops_alone_and_yields_its_blocks)
 		CHECK_EQ(st->state, RIG_DONE);
 	}
 	CHECK_EQ(held->known, known);
+	/* also for one that needs the whole pool: 32 blocks */
+	sched_hold(&rig.s, held->id, false);
+	rig_step(&rig);
+	sched_hold(&rig.s, held->id, true);
+	st = rig_go(&rig, 2, 99, 500, 12);
+	rig_drain(&rig, 1000);
+	CHECK_EQ(st->state, RIG_DONE);
 	sched_hold(&rig.s, held->id, false);
 	rig_drain(&rig, 1000);
 	CHECK_EQ(held->state, RIG_DONE);
@@ -475,13 +482,16 @@ TEST(a_deadline_goes_before_in_its_own_tenants_queue_only)
 	end();
 }
 
-TEST(a_system_prompt_of_512_tokens_under_32_requests_holds_its_blocks_once)
+static void share_512(uint32_t max_tokens)
 {
 	struct sched_stats stats;
 	uint32_t i;
 
-	/* also when all come at once: they wait for the one that computes */
-	begin(400, 256);
+	/*
+	 * Also when all come at once, and a step has room for all: they wait
+	 * for the one that computes.
+	 */
+	begin(400, max_tokens);
 	for (i = 0; i < 32; i++) {
 		struct rig_stream *st = rig_stream(&rig, 1, 512 + 20, 40);
 
@@ -503,6 +513,192 @@ TEST(a_system_prompt_of_512_tokens_under_32_requests_holds_its_blocks_once)
 	CHECK_EQ(stats.hit_tokens, 31 * 512);
 	rig_drain(&rig, 1000);
 	CHECK_EQ(rig_nr(&rig, RIG_DONE), 32);
+	end();
+}
+
+TEST(a_system_prompt_of_512_tokens_under_32_requests_holds_its_blocks_once)
+{
+	share_512(256);
+	share_512(2048);
+}
+
+TEST(a_sequence_does_not_wait_for_a_twin_of_another_tenant_or_a_lower_class)
+{
+	struct rig_stream *st;
+
+	begin(400, 64);
+	go_class(1, 5, 512, 1, CLASS_BATCH);
+	rig_step(&rig);
+	CHECK_EQ(rig.s.run.nr_running, 1);
+	/* the two tenants take turns, so the second step is its */
+	go_class(2, 5, 512, 1, CLASS_BATCH);
+	rig_step(&rig);
+	rig_step(&rig);
+	CHECK_EQ(rig.s.run.nr_running, 2);
+	st = go_class(1, 5, 60, 1, CLASS_INTERACTIVE);
+	rig_step(&rig);
+	CHECK(st->first_ns);
+	rig_drain(&rig, 1000);
+	CHECK_EQ(rig_nr(&rig, RIG_DONE), 3);
+	end();
+}
+
+TEST(who_waits_for_a_twin_that_goes_away_computes_itself)
+{
+	struct rig_stream *a, *b;
+
+	begin(400, 64);
+	a = rig_go(&rig, 1, 5, 512, 1);
+	b = rig_go(&rig, 1, 5, 512, 1);
+	rig_step(&rig);
+	rig_step(&rig);
+	CHECK_EQ(rig.s.run.nr_running, 1);
+	rig_end(&rig, a, RIG_CANCELLED);
+	rig_drain(&rig, 1000);
+	CHECK_EQ(b->state, RIG_DONE);
+	CHECK_EQ(b->cached_len, 128);
+	end();
+}
+
+TEST(a_large_request_is_not_kept_out_by_small_ones_of_others)
+{
+	struct rig_stream *large;
+	uint32_t i, n = 0;
+
+	begin(101, 64);
+	for (i = 0; i < 8; i++)
+		rig_go(&rig, 1, i, 100, 60);
+	rig_step(&rig);
+	large = rig_go(&rig, 2, 999, 1400, 10);
+	while (!large->first_ns && n++ < 2000) {
+		/* ever new ones, that would always fit into what is free */
+		if (rig_nr(&rig, RIG_LIVE) < 12)
+			CHECK(rig_go(&rig, 1, 1000 + n, 100, 60));
+		rig_step(&rig);
+	}
+	/*
+	 * It lets others go before as far as its own cost, 1,400 tokens and
+	 * so some 6 of them with their output, and those before must end.
+	 */
+	CHECK(large->first_ns);
+	CHECK(n < 400);
+	rig_drain(&rig, 10000);
+	end();
+}
+
+TEST(what_a_higher_class_waits_for_is_not_given_to_a_lower_one)
+{
+	struct rig_stream *high, *low;
+
+	begin(101, 64);
+	rig_go(&rig, 1, 1, 1000, 100);
+	while (!rig.streams[0].first_ns)
+		rig_step(&rig);
+	high = go_class(2, 2, 1000, 5, CLASS_INTERACTIVE);
+	low = go_class(3, 3, 200, 5, CLASS_BATCH);
+	rig_drain(&rig, 10000);
+	CHECK(high->first_ns < low->first_ns);
+	CHECK_EQ(rig_nr(&rig, RIG_DONE), 3);
+	end();
+}
+
+TEST(blocks_shared_with_a_displaced_sequence_are_counted_when_it_is_gone)
+{
+	struct sched_options opt = options(41, 64);
+	struct rig_stream *low[2], *high;
+
+	/*
+	 * The lower ones hold 38 of 40 blocks; the higher one shares 20 with
+	 * the one whose slot it takes, and needs 15 more: too many.
+	 */
+	opt.max_running = 2;
+	CHECK_EQ(rig_init(&rig, &opt, 64), 0);
+	rig.check_all = true;
+	low[0] = go_class(1, 1, 290, 20, CLASS_BATCH);
+	while (!low[0]->first_ns)
+		rig_step(&rig);
+	low[1] = go_class(1, 2, 318, 2, CLASS_BATCH);
+	while (!low[1]->first_ns)
+		rig_step(&rig);
+	/* held, so that it is a victim before the step has rows of it */
+	sched_hold(&rig.s, low[1]->id, true);
+	high = rig_stream(&rig, 1, 520, 5);
+	rig_prompt(&rig, high, 2, 0);
+	rig_prompt(&rig, high, 9, 304);
+	CHECK_EQ(rig_submit(&rig, high), 0);
+	rig_step(&rig);
+	sched_hold(&rig.s, low[1]->id, false);
+	rig_drain(&rig, 10000);
+	CHECK_EQ(rig_nr(&rig, RIG_DONE), 3);
+	end();
+}
+
+TEST(a_preempted_sequence_goes_before_the_rest_of_its_queue)
+{
+	struct sched_options opt = options(200, 64);
+	struct rig_stream *low, *later[5];
+	uint32_t i;
+
+	opt.max_running = 4;
+	CHECK_EQ(rig_init(&rig, &opt, 64), 0);
+	low = go_class(1, 1, 300, 100, CLASS_BATCH);
+	while (low->known < 330)
+		rig_step(&rig);
+	/* not even a deadline goes before it */
+	for (i = 0; i < 5; i++) {
+		later[i] = rig_stream(&rig, 1, 300, 100);
+		rig_prompt(&rig, later[i], 10 + i, 0);
+		later[i]->cls = CLASS_BATCH;
+		later[i]->deadline_ns = UINT64_MAX - 1;
+		CHECK_EQ(rig_submit(&rig, later[i]), 0);
+	}
+	sched_hold(&rig.s, low->id, true);
+	for (i = 0; i < 4; i++)
+		go_class(2, 20 + i, 20, 5, CLASS_INTERACTIVE);
+	rig_step(&rig);
+	CHECK_EQ(rig.s.run.seqs[low->id].nr_preempts, 1);
+	sched_hold(&rig.s, low->id, false);
+	rig_drain(&rig, 10000);
+	CHECK_EQ(rig_nr(&rig, RIG_DONE), 10);
+	CHECK(low->last_ns < later[4]->first_ns);
+	CHECK(low->last_ns < later[1]->last_ns);
+	end();
+}
+
+TEST(prompt_output_and_hits_are_charged_once_and_recomputation_never)
+{
+	struct sched_options opt = options(200, 64);
+	struct rig_stream *st;
+	uint32_t t;
+
+	opt.max_running = 1;
+	opt.no_prefix_index = true;
+	CHECK_EQ(rig_init(&rig, &opt, 64), 0);
+	st = rig_go(&rig, 1, 1, 100, 50);
+	while (st->known < 130)
+		rig_step(&rig);
+	sched_hold(&rig.s, st->id, true);
+	rig_go(&rig, 2, 2, 10, 2);
+	rig_drain(&rig, 100);
+	sched_hold(&rig.s, st->id, false);
+	rig_drain(&rig, 1000);
+	CHECK_EQ(st->state, RIG_DONE);
+	CHECK_EQ(st->nr_preempts, 1);
+	CHECK(rig.s.recomputed >= 128);
+	CHECK_EQ(tenant_get(&rig.s.run.tenants, 1, &t), 0);
+	/* the last token ends the stream: the engine does not append it */
+	CHECK_EQ(rig.s.run.tenants.all[t].served,
+		 100 * COST_PREFILL + 49 * COST_DECODE);
+	end();
+
+	begin(200, 64);
+	rig_go(&rig, 1, 1, 100, 1);
+	rig_drain(&rig, 100);
+	rig_go(&rig, 1, 1, 100, 1);
+	rig_drain(&rig, 100);
+	CHECK_EQ(tenant_get(&rig.s.run.tenants, 1, &t), 0);
+	CHECK_EQ(rig.s.run.tenants.all[t].served,
+		 104 * COST_PREFILL + 96 * COST_HIT);
 	end();
 }
 
@@ -544,6 +740,8 @@ TEST(what_was_cached_is_reused_after_preemption_so_little_is_recomputed)
 	CHECK_EQ(low->state, RIG_DONE);
 	CHECK_EQ(stats.preemptions, 1);
 	CHECK(stats.recomputed_tokens < KV_BLOCK);
+	/* its own blocks found again are no prompt found in the cache */
+	CHECK_EQ(low->cached_len, 0);
 	end();
 }
 
