@@ -17,6 +17,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 #include <time.h>
 #include <unistd.h>
@@ -100,9 +101,13 @@ const char *llmc_default_socket(void)
 	return "/run/llmd/llmd.sock";
 }
 
+/* A keeper that stands still must not hang who asks; loading may take long. */
+#define ANSWER_S 30
+
 static int connect_to(const char *path)
 {
 	struct sockaddr_un a = { .sun_family = AF_UNIX };
+	struct timeval patience = { .tv_sec = ANSWER_S };
 	int fd, ret;
 
 	if (strlen(path) >= sizeof(a.sun_path))
@@ -113,6 +118,9 @@ static int connect_to(const char *path)
 	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	if (fd < 0)
 		return llmc_fail(-errno, "socket: %s", strerror(errno));
+	/* for connect() too: a full backlog waits as SO_SNDTIMEO says */
+	setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience));
+	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
 	do {
 		ret = connect(fd, (struct sockaddr *)&a, sizeof(a));
 	} while (ret && errno == EINTR);
@@ -160,21 +168,34 @@ static int recv_all(int fd, void *buf, size_t size, int *fds, int *nr_fds)
 static int say_hello(int fd, const struct llm_hello *h,
 		     struct llm_hello_reply *rep, int *fds, int *nr_fds)
 {
+	uint8_t more[4096];
 	int ret;
 
 	if (send(fd, h, sizeof(*h), MSG_NOSIGNAL) != (ssize_t)sizeof(*h))
 		return llmc_fail(-EPIPE, "llmd hung up");
-	ret = recv_all(fd, rep, sizeof(*rep), fds, nr_fds);
+	/* the size first: what answers may not be an llmd, and say little */
+	ret = recv_all(fd, rep, sizeof(rep->size), fds, nr_fds);
+	if (!ret && rep->size < sizeof(*rep))
+		return llmc_fail(-EPROTO, "what answers there is no llmd");
+	if (!ret)
+		ret = recv_all(fd, &rep->magic,
+			       sizeof(*rep) - sizeof(rep->size), NULL, NULL);
+	if (ret == -EAGAIN)
+		return llmc_fail(-ETIMEDOUT, "llmd has not answered in %d s",
+				 ANSWER_S);
 	if (ret)
 		return llmc_fail(ret, "llmd hung up before it answered");
-	if (rep->magic != LLM_HELLO_MAGIC || rep->size < sizeof(*rep))
+	if (rep->magic != LLM_HELLO_MAGIC ||
+	    rep->size > sizeof(*rep) + sizeof(more) || rep->error > 0)
 		return llmc_fail(-EPROTO, "what answers there is no llmd");
 	rep->why[sizeof(rep->why) - 1] = 0;
 	if (rep->error)
 		return llmc_fail(rep->error, "%s",
 				 *rep->why ? (char *)rep->why
 					   : strerror(-rep->error));
-	return 0;
+	/* what a later llmd adds at the end is not ours to understand */
+	ret = recv_all(fd, more, rep->size - sizeof(*rep), NULL, NULL);
+	return ret ? llmc_fail(ret, "llmd hung up in its answer") : 0;
 }
 
 /* The reply's layout is llmd's word; a slip in it must not crash a client. */
@@ -183,7 +204,12 @@ static bool layout_sane(const struct llm_setup *u)
 	uint64_t client = u->area_size[LLM_AREA_CLIENT];
 	uint64_t engine = u->area_size[LLM_AREA_ENGINE];
 
-	return u->sq_entries && u->nr_streams &&
+	return u->sq_entries && !(u->sq_entries & (u->sq_entries - 1)) &&
+	       u->nr_streams && u->arena_size && u->arena_size % 8 == 0 &&
+	       (u->off_sq | u->off_wish | u->off_commit | u->off_record |
+		u->off_info | u->record_stride) %
+			       8 ==
+		       0 &&
 	       u->nr_streams <= LLM_MAX_STREAMS &&
 	       u->sq_entries <= LLM_MAX_SQ_ENTRIES &&
 	       u->arena_size <= LLM_MAX_ARENA_BYTES &&
@@ -202,9 +228,17 @@ static bool layout_sane(const struct llm_setup *u)
 		       engine;
 }
 
+/* A file shorter than the mapping would be SIGBUS later: refused now. */
 static void *map_area(int fd, size_t size, int prot)
 {
-	void *p = mmap(NULL, size, prot, MAP_SHARED, fd, 0);
+	struct stat st;
+	void *p;
+
+	if (fstat(fd, &st) || (uint64_t)st.st_size < size) {
+		errno = EPROTO;
+		return NULL;
+	}
+	p = mmap(NULL, size, prot, MAP_SHARED, fd, 0);
 
 	return p == MAP_FAILED ? NULL : p;
 }
@@ -223,7 +257,7 @@ static int map_session(struct llmc *s, const int *fds)
 	s->host = map_area(fds[1], s->host_size, PROT_READ);
 	s->base = map_area(fds[2], s->engine_size, PROT_READ);
 	if (!s->ctl || !s->host || !s->base)
-		return llmc_fail(-ENOMEM, "cannot map the session: %s",
+		return llmc_fail(-errno, "cannot map the session: %s",
 				 strerror(errno));
 	s->arena = client + u->area_size[LLM_AREA_CLIENT];
 	s->sqe = (struct llm_sqe *)(client + u->off_sq);
@@ -233,8 +267,8 @@ static int map_session(struct llmc *s, const int *fds)
 	return 0;
 }
 
-int carrier_sock_open(struct llmc *s, const char *path,
-		      const struct llm_setup *want)
+int llmc_sock_open(struct llmc *s, const char *path,
+		   const struct llm_setup *want)
 {
 	struct llm_hello h = { .size = sizeof(h),
 			       .magic = LLM_HELLO_MAGIC,

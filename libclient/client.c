@@ -16,6 +16,27 @@ const char *llmc_version(void)
 	return LLM_VERSION;
 }
 
+int llmc_take_struct(void *dst, uint32_t size, const void *src,
+		     const char *what)
+{
+	uint32_t theirs, i;
+
+	memcpy(&theirs, src, sizeof(theirs));
+	if (theirs < 2 * sizeof(theirs) || theirs > 65536)
+		return llmc_fail(-EINVAL, "%s.size is %u, this library's is %u",
+				 what, theirs, size);
+	for (i = size; i < theirs; i++)
+		if (((const uint8_t *)src)[i])
+			return llmc_fail(-E2BIG,
+					 "%s.size is %u, with fields that this "
+					 "library does not know (its size is "
+					 "%u)",
+					 what, theirs, size);
+	memset(dst, 0, size);
+	memcpy(dst, src, theirs < size ? theirs : size);
+	return 0;
+}
+
 static bool power_of_two(uint32_t n)
 {
 	return n && !(n & (n - 1));
@@ -23,10 +44,8 @@ static bool power_of_two(uint32_t n)
 
 static int check_options(const struct llmc_options *o)
 {
-	if (o->size != LLMC_OPTIONS_SIZE || o->resv)
-		return llmc_fail(-EINVAL,
-				 "llmc_open: size is %u, this library has %u",
-				 o->size, LLMC_OPTIONS_SIZE);
+	if (o->resv)
+		return llmc_fail(-EINVAL, "resv is %u, must be 0", o->resv);
 	if (o->nr_streams > LLM_MAX_STREAMS)
 		return llmc_fail(-EINVAL, "nr_streams is %u, allowed 1 to %u",
 				 o->nr_streams, LLM_MAX_STREAMS);
@@ -41,28 +60,29 @@ static int check_options(const struct llmc_options *o)
 
 int llmc_open(struct llmc **ret_session, const struct llmc_options *opt)
 {
-	static const struct llmc_options none = { .size = LLMC_OPTIONS_SIZE };
+	struct llmc_options o = { .size = LLMC_OPTIONS_SIZE };
 	struct llm_setup want = { .size = sizeof(want),
 				  .abi = LLM_ABI_VERSION };
 	struct llmc *s;
 	uint32_t i;
-	int ret;
+	int ret = 0;
 
-	if (!opt)
-		opt = &none;
-	ret = check_options(opt);
+	if (opt)
+		ret = llmc_take_struct(&o, sizeof(o), opt, "llmc_options");
+	if (!ret)
+		ret = check_options(&o);
 	if (ret)
 		return ret;
 	s = calloc(1, sizeof(*s));
 	if (!s)
 		return llmc_fail(-ENOMEM, "out of memory");
 	s->fd = -1;
-	want.sq_entries = opt->sq_entries;
-	want.nr_streams = opt->nr_streams;
-	want.arena_size = opt->arena_size;
-	want.log_size = opt->log_size;
-	ret = carrier_sock_open(
-		s, opt->socket ? opt->socket : llmc_default_socket(), &want);
+	want.sq_entries = o.sq_entries;
+	want.nr_streams = o.nr_streams;
+	want.arena_size = o.arena_size;
+	want.log_size = o.log_size;
+	ret = llmc_sock_open(s, o.socket ? o.socket : llmc_default_socket(),
+			     &want);
 	if (ret)
 		goto out_free;
 	s->streams = calloc(s->su.nr_streams, sizeof(*s->streams));

@@ -61,7 +61,8 @@ struct llmc {
 	/* private */
 	uint32_t tail;	/* of the ring: entries submitted */
 	uint32_t freed; /* entries whose arena room is taken back */
-	uint64_t arena_head, arena_tail; /* room in use: [tail, head), a ring */
+	/* room in use: [tail, head) modulo arena_size; both only count up */
+	uint64_t arena_head, arena_tail;
 	uint64_t *arena_end; /* owned: [sq_entries] head after each entry */
 	uint32_t next_slot;
 	struct llmc_stream *streams; /* owned: [nr_streams] */
@@ -71,18 +72,32 @@ struct llmc {
 int llmc_fail(int code, const char *fmt, ...)
 	__attribute__((format(printf, 2, 3)));
 
+/*
+ * client.c: @src, a struct that begins with its size, into ours of @size
+ * bytes.  A shorter one is filled up with zeroes; a longer one is taken where
+ * its unknown tail is zero.  0, -EINVAL, -E2BIG; @what for the words.
+ */
+int llmc_take_struct(void *dst, uint32_t size, const void *src,
+		     const char *what);
+
 /* carrier_sock.c: connect, say hello, map.  Fills s but for what is private. */
-int carrier_sock_open(struct llmc *s, const char *path,
-		      const struct llm_setup *want);
+int llmc_sock_open(struct llmc *s, const char *path,
+		   const struct llm_setup *want);
 
 /* stream.c: the commit word, if it is of this gen; 0 where not admitted yet. */
-uint64_t stream_word(const struct llmc_stream *st);
+uint64_t llmc_stream_word(const struct llmc_stream *st);
 /* stream.c: true once the slot may be submitted to again. */
-bool stream_idle(const struct llmc_stream *st);
+bool llmc_stream_idle(const struct llmc_stream *st);
 
 /* params.c: bytes that the request's llm_params take, tail included. */
-size_t params_size(const struct llmc_request *req);
-/* params.c: write them; @buf has params_size() bytes.  0 or -EINVAL. */
-int params_write(const struct llmc_request *req, uint8_t *buf, size_t size);
+size_t llmc_params_size(const struct llmc_request *req);
+/*
+ * params.c: can it be packed: counts, pointers, the strings' lengths.  First;
+ * the numbers are judged by the engine, which says why it refuses.
+ */
+int llmc_params_check(const struct llmc_request *req);
+/* params.c: write them; @buf has llmc_params_size() bytes. */
+void llmc_params_write(const struct llmc_request *req, uint8_t *buf,
+		       size_t size);
 
 #endif

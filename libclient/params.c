@@ -13,7 +13,7 @@ static uint32_t bits(float f)
 	return u;
 }
 
-size_t params_size(const struct llmc_request *req)
+size_t llmc_params_size(const struct llmc_request *req)
 {
 	size_t n = sizeof(struct llm_params), i;
 
@@ -24,20 +24,25 @@ size_t params_size(const struct llmc_request *req)
 	return (n + 3) & ~3ul;
 }
 
-/* What the library can tell at once, in words that name the field. */
-static int check(const struct llmc_request *r)
+int llmc_params_check(const struct llmc_request *r)
 {
 	uint32_t i;
 
+	if ((r->nr_stop && !r->stop) || (r->nr_stop_ids && !r->stop_ids) ||
+	    (r->nr_bias && !r->bias))
+		return llmc_fail(-EINVAL,
+				 "a list of stops or biases is NULL, its "
+				 "count is not 0");
 	if (r->nr_stop > LLM_MAX_STOP)
 		return llmc_fail(-EINVAL, "%u stop strings, allowed 0 to %u",
 				 r->nr_stop, LLM_MAX_STOP);
 	for (i = 0; i < r->nr_stop; i++)
-		if (!*r->stop[i] || strlen(r->stop[i]) > LLM_MAX_STOP_BYTES)
+		if (!r->stop[i] || !*r->stop[i] ||
+		    strlen(r->stop[i]) > LLM_MAX_STOP_BYTES)
 			return llmc_fail(-EINVAL,
 					 "a stop string of %zu bytes, allowed "
 					 "1 to %u",
-					 strlen(r->stop[i]),
+					 r->stop[i] ? strlen(r->stop[i]) : 0,
 					 LLM_MAX_STOP_BYTES);
 	if (r->nr_stop_ids > LLM_MAX_STOP_IDS || r->nr_bias > LLM_MAX_BIAS)
 		return llmc_fail(-EINVAL,
@@ -50,7 +55,8 @@ static int check(const struct llmc_request *r)
 	return 0;
 }
 
-int params_write(const struct llmc_request *req, uint8_t *buf, size_t size)
+void llmc_params_write(const struct llmc_request *req, uint8_t *buf,
+		       size_t size)
 {
 	struct llm_params p = {
 		.size = sizeof(p),
@@ -72,10 +78,7 @@ int params_write(const struct llmc_request *req, uint8_t *buf, size_t size)
 	};
 	uint8_t *at = buf;
 	uint32_t i, n;
-	int ret = check(req);
 
-	if (ret)
-		return ret;
 	memset(buf, 0, size);
 	memcpy(at, &p, sizeof(p));
 	at += sizeof(p);
@@ -94,5 +97,4 @@ int params_write(const struct llmc_request *req, uint8_t *buf, size_t size)
 		memcpy(at, req->stop[i], n);
 		at += n;
 	}
-	return 0;
 }

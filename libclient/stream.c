@@ -14,7 +14,7 @@
 #include <string.h>
 #include <time.h>
 
-uint64_t stream_word(const struct llmc_stream *st)
+uint64_t llmc_stream_word(const struct llmc_stream *st)
 {
 	/* pairs with the engine's store-release of the word */
 	uint64_t w = shm_acquire(&st->s->commit[st->slot]);
@@ -27,18 +27,21 @@ static bool stream_dropped(const struct llmc_stream *st)
 {
 	uint32_t head = shm_acquire(&st->s->engine->sq_head);
 
-	return (int32_t)(head - st->ring_pos) >= 0 && !stream_word(st);
+	return (int32_t)(head - st->ring_pos) >= 0 && !llmc_stream_word(st);
 }
 
-bool stream_idle(const struct llmc_stream *st)
+bool llmc_stream_idle(const struct llmc_stream *st)
 {
-	return !st->gen || LLM_COMMIT_STATE(stream_word(st)) == LLM_ST_END ||
+	return !st->gen ||
+	       LLM_COMMIT_STATE(llmc_stream_word(st)) == LLM_ST_END ||
 	       stream_dropped(st);
 }
 
-static bool inside(const struct llmc *s, uint64_t off, uint64_t size)
+static bool inside(const struct llmc *s, uint64_t off, uint64_t size,
+		   uint32_t align)
 {
-	return off <= s->engine_size && size <= s->engine_size - off;
+	return off % align == 0 && off <= s->engine_size &&
+	       size <= s->engine_size - off;
 }
 
 /* The record is there: check once that what it names lies in our mapping. */
@@ -51,10 +54,12 @@ static int bind_record(struct llmc_stream *st)
 
 	if (st->bound)
 		return 0;
-	if (!inside(s, r->log_off, (uint64_t)r->log_len * sizeof(*st->log)) ||
-	    !inside(s, r->text_off, r->text_size) ||
+	if (!inside(s, r->log_off, (uint64_t)r->log_len * sizeof(*st->log),
+		    4) ||
+	    !inside(s, r->text_off, r->text_size, 1) ||
+	    r->alt_k > LLM_MAX_ALT ||
 	    !inside(s, r->alt_off,
-		    (uint64_t)r->log_len * r->alt_k * sizeof(*st->alt)))
+		    (uint64_t)r->log_len * r->alt_k * sizeof(*st->alt), 4))
 		return llmc_fail(-EPROTO, "a record that points outside");
 	st->rec = r;
 	st->log = (const void *)(s->base + r->log_off);
@@ -64,20 +69,28 @@ static int bind_record(struct llmc_stream *st)
 	return 0;
 }
 
+/* -EPIPE where nothing more will come, else -EAGAIN. */
+static int not_now(const struct llmc *s)
+{
+	if (s->gone)
+		return llmc_fail(-EPIPE, "the service is gone");
+	if (shm_load(&s->host->daemon) == LLM_DAEMON_FAILED)
+		return llmc_fail(-EPIPE, "the engine failed for good");
+	return -EAGAIN;
+}
+
 /*
  * The word as it stands, the record bound.  0; -EAGAIN: not admitted yet;
  * -EINVAL: dropped; -EPIPE: and it never will be.
  */
 static int look(struct llmc_stream *st, uint64_t *ret_word)
 {
-	uint64_t w = stream_word(st);
+	uint64_t w = llmc_stream_word(st);
 
 	if (!w && stream_dropped(st))
 		return llmc_fail(-EINVAL, "the submission was dropped");
-	if (!w && st->s->gone)
-		return llmc_fail(-EPIPE, "the service is gone");
 	if (!w)
-		return -EAGAIN;
+		return not_now(st->s);
 	*ret_word = w;
 	return bind_record(st);
 }
@@ -102,21 +115,15 @@ static uint32_t text_of(const struct llmc_stream *st, uint32_t tail)
 	return n < st->rec->text_size ? n : st->rec->text_size;
 }
 
-/* Nothing to give now: why. */
+/* Nothing to give: 0 at the end, else as not_now(). */
 static int nothing(const struct llmc_stream *st, uint64_t w)
 {
-	if (ended(w))
-		return 0;
-	if (st->s->gone)
-		return llmc_fail(-EPIPE, "the service is gone");
-	if (shm_load(&st->s->host->daemon) == LLM_DAEMON_FAILED)
-		return llmc_fail(-EPIPE, "the engine failed for good");
-	return -EAGAIN;
+	return ended(w) ? 0 : not_now(st->s);
 }
 
 ssize_t llmc_read(struct llmc_stream *st, struct llmc_token *tok, size_t nr)
 {
-	uint32_t tail, from, t;
+	uint32_t tail, from, to, t;
 	uint64_t w;
 	size_t i;
 	int ret = look(st, &w);
@@ -129,11 +136,12 @@ ssize_t llmc_read(struct llmc_stream *st, struct llmc_token *tok, size_t nr)
 	for (i = 0; i < nr && st->read < tail; i++) {
 		t = st->read++;
 		from = text_of(st, t);
+		to = text_of(st, t + 1);
 		tok[i] = (struct llmc_token){
 			.token = st->log[t].token,
 			.flags = st->log[t].flags,
 			.text = st->text + from,
-			.text_len = text_of(st, t + 1) - from,
+			.text_len = to > from ? to - from : 0,
 			.alt = st->alt ? st->alt + (size_t)t * st->rec->alt_k
 				       : NULL,
 			.nr_alt = st->alt ? LLM_TOK_NR_ALT(st->log[t].flags)
@@ -157,7 +165,7 @@ static uint64_t now_ns(void)
 /* @want tokens are there, or no more will come. */
 static bool enough(const struct llmc_stream *st, uint32_t want)
 {
-	uint64_t w = stream_word(st);
+	uint64_t w = llmc_stream_word(st);
 
 	return (w && (ended(w) || LLM_COMMIT_TAIL(w) >= want)) ||
 	       stream_dropped(st);
@@ -220,7 +228,8 @@ int llmc_wait(struct llmc_stream *st, uint32_t more, int timeout_ms)
 		}
 		if (llmc_arm(st, more, 0))
 			continue;
-		if (!stream_word(st) && (left < 0 || left > NOT_ADMITTED_MS))
+		if (!llmc_stream_word(st) &&
+		    (left < 0 || left > NOT_ADMITTED_MS))
 			left = NOT_ADMITTED_MS;
 		/* a failing service closes the connection: -EPIPE next time */
 		st->s->carrier->sleep(st->s, left);
@@ -232,6 +241,8 @@ ssize_t llmc_read_text(struct llmc_stream *st, char *buf, size_t size,
 {
 	uint64_t begin = now_ns();
 
+	if (!size)
+		return llmc_fail(-EINVAL, "a buffer of 0 bytes");
 	for (;;) {
 		uint32_t n, end = 0;
 		uint64_t w;
@@ -331,7 +342,7 @@ void llmc_release(struct llmc_stream *st)
 {
 	if (!st || !st->held)
 		return;
-	if (!stream_idle(st))
+	if (!llmc_stream_idle(st))
 		llmc_cancel(st);
 	st->held = false;
 }
@@ -351,7 +362,7 @@ struct llmc_stream *llmc_next(struct llmc *s, struct llmc_stream *prev)
 
 		if (!st->held || st->seen)
 			continue;
-		w = stream_word(st);
+		w = llmc_stream_word(st);
 		if ((w && (ended(w) || LLM_COMMIT_TAIL(w) > st->read)) ||
 		    stream_dropped(st))
 			return st;

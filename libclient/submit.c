@@ -18,29 +18,29 @@ static void reclaim(struct llmc *s)
 	/* pairs with the engine's store-release after its last copy */
 	uint32_t head = shm_acquire(&s->engine->sq_head);
 
-	for (; s->freed != head && (int32_t)(head - s->freed) > 0 &&
-	       s->freed != s->tail;
+	for (; (int32_t)(head - s->freed) > 0 && s->freed != s->tail;
 	     s->freed++)
 		s->arena_tail = s->arena_end[s->freed % s->su.sq_entries];
+	/* nothing is in flight: begin anew, so that a large prompt fits whole */
 	if (s->freed == s->tail)
 		s->arena_head = s->arena_tail = 0;
 }
 
-/* @size bytes, 8-aligned, in one piece: their offset, or UINT64_MAX. */
-static uint64_t take_room(struct llmc *s, uint64_t size)
+/*
+ * @size bytes, 8-aligned, in one piece: 0 and their place, counted as
+ * arena_head is; -EAGAIN.  Room that would cross the end begins anew at 0.
+ */
+static int find_room(const struct llmc *s, uint64_t size, uint64_t *ret_at)
 {
+	uint64_t arena = s->su.arena_size;
 	uint64_t at = (s->arena_head + 7) & ~7ull;
 
-	if (s->freed == s->tail || s->arena_head > s->arena_tail) {
-		if (at + size <= s->su.arena_size)
-			return at;
-		/* not at the end: from the beginning, before the oldest */
-		at = 0;
-		if (s->freed != s->tail && size >= s->arena_tail)
-			return UINT64_MAX;
-		return size <= s->su.arena_size ? at : UINT64_MAX;
-	}
-	return at + size < s->arena_tail ? at : UINT64_MAX;
+	if (at % arena + size > arena)
+		at += arena - at % arena;
+	if (at + size - s->arena_tail > arena)
+		return -EAGAIN;
+	*ret_at = at;
+	return 0;
 }
 
 static struct llmc_stream *find_slot(struct llmc *s)
@@ -51,7 +51,7 @@ static struct llmc_stream *find_slot(struct llmc *s)
 		struct llmc_stream *st =
 			&s->streams[(s->next_slot + i) % s->su.nr_streams];
 
-		if (st->held || !stream_idle(st))
+		if (st->held || !llmc_stream_idle(st))
 			continue;
 		s->next_slot = (st->slot + 1) % s->su.nr_streams;
 		return st;
@@ -59,14 +59,11 @@ static struct llmc_stream *find_slot(struct llmc *s)
 	return NULL;
 }
 
+/* Everything that can be told without the service. */
 static int check(const struct llmc *s, const struct llmc_request *req)
 {
 	static const uint32_t own = LLM_SQE_F_TEXT | LLM_SQE_F_DEFAULT_MAX;
 
-	if (req->size != LLMC_REQUEST_SIZE)
-		return llmc_fail(-EINVAL,
-				 "llmc_submit: size is %u, this library has %u",
-				 req->size, LLMC_REQUEST_SIZE);
 	if (s->gone)
 		return llmc_fail(-EPIPE, "the service is gone");
 	if (shm_load(&s->host->daemon) == LLM_DAEMON_FAILED)
@@ -74,7 +71,13 @@ static int check(const struct llmc *s, const struct llmc_request *req)
 	if (req->flags & own)
 		return llmc_fail(-EINVAL, "flags 0x%x are the library's own",
 				 req->flags & own);
-	return 0;
+	if (req->op != LLM_OP_PING && !req->text && !req->ids)
+		return llmc_fail(-EINVAL, "neither text nor ids");
+	if (req->nr_ids > LLM_MAX_ARENA_BYTES / 4 ||
+	    req->text_len > LLM_MAX_ARENA_BYTES)
+		return llmc_fail(-EMSGSIZE, "a prompt over %u bytes",
+				 LLM_MAX_ARENA_BYTES);
+	return llmc_params_check(req);
 }
 
 static uint64_t deadline(uint32_t ms)
@@ -113,19 +116,45 @@ static struct llm_sqe entry(const struct llmc_stream *st,
 	};
 }
 
-int llmc_submit(struct llmc *s, const struct llmc_request *req,
+/* @params and @prompt bytes of @req into the arena, at @room. */
+static void fill_arena(struct llmc *s, const struct llmc_request *req,
+		       uint64_t room, size_t params, size_t prompt)
+{
+	if (params)
+		llmc_params_write(req, s->arena + room, params);
+	if (prompt)
+		memcpy(s->arena + room + ((params + 7) & ~7ul),
+		       req->text ? (const void *)req->text : req->ids, prompt);
+}
+
+/* A new use of @st begins. */
+static void begin_gen(struct llmc_stream *st, uint64_t user_data)
+{
+	if (!++st->gen)
+		st->gen = 1;
+	st->read = st->text_read = 0;
+	st->seen = st->bound = false;
+	st->held = true;
+	st->user_data = user_data;
+}
+
+int llmc_submit(struct llmc *s, const struct llmc_request *request,
 		struct llmc_stream **ret_stream)
 {
+	struct llmc_request req;
 	size_t prompt, params, size;
 	struct llmc_stream *st;
-	uint64_t room = 0;
-	int ret = check(s, req);
+	uint64_t at = 0, room;
+	int ret;
 
+	ret = llmc_take_struct(&req, sizeof(req), request, "llmc_request");
+	if (!ret)
+		ret = check(s, &req);
 	if (ret)
 		return ret;
-	prompt = req->text ? (req->text_len ? req->text_len : strlen(req->text))
-			   : req->nr_ids * 4;
-	params = req->op == LLM_OP_PING ? 0 : params_size(req);
+	prompt = req.text ? (req.text_len ? req.text_len : strlen(req.text))
+			  : req.nr_ids * 4;
+	params = req.op == LLM_OP_PING ? 0 : llmc_params_size(&req);
 	size = ((params + 7) & ~7ul) + ((prompt + 7) & ~7ul);
 	if (size > s->su.arena_size)
 		return llmc_fail(-EMSGSIZE,
@@ -135,33 +164,19 @@ int llmc_submit(struct llmc *s, const struct llmc_request *req,
 	if (s->tail - s->freed >= s->su.sq_entries)
 		return llmc_fail(-EAGAIN, "%u submissions wait to be taken",
 				 s->su.sq_entries);
-	if (size) {
-		room = take_room(s, size);
-		if (room == UINT64_MAX)
-			return llmc_fail(-EAGAIN, "the arena is full");
-	}
+	if (size && find_room(s, size, &at))
+		return llmc_fail(-EAGAIN, "the arena is full");
 	st = find_slot(s);
 	if (!st)
 		return llmc_fail(-EAGAIN, "all %u streams are in use",
 				 s->su.nr_streams);
-	if (params) {
-		ret = params_write(req, s->arena + room, params);
-		if (ret)
-			return ret;
-	}
-	if (prompt)
-		memcpy(s->arena + room + ((params + 7) & ~7ul),
-		       req->text ? (const void *)req->text : req->ids, prompt);
-	if (!++st->gen)
-		st->gen = 1;
-	st->read = st->text_read = 0;
-	st->seen = st->bound = false;
-	st->held = true;
-	st->user_data = req->user_data;
+	room = at % s->su.arena_size;
+	fill_arena(s, &req, room, params, prompt);
+	begin_gen(st, req.user_data);
 	s->sqe[s->tail % s->su.sq_entries] =
-		entry(st, req, room, params, prompt);
+		entry(st, &req, room, params, prompt);
 	if (size)
-		s->arena_head = room + size;
+		s->arena_head = at + size;
 	s->arena_end[s->tail % s->su.sq_entries] = s->arena_head;
 	st->ring_pos = ++s->tail;
 	/* entry, prompt and params before it; the engine acquires it */
