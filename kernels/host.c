@@ -106,10 +106,11 @@ static int take_scratch(struct ops_ctx *ctx)
 		struct host_scratch *t = &ctx->scratch[i];
 
 		t->l = host_take(ctx, vocab * sizeof(*t->l));
+		t->e = host_take(ctx, vocab * sizeof(*t->e));
 		t->key = host_take(ctx, vocab * sizeof(*t->key));
 		t->count = host_take(ctx, vocab * sizeof(*t->count));
 		t->row = host_take(ctx, (widest + 16) * sizeof(*t->row));
-		if (!t->l || !t->key || !t->count || !t->row)
+		if (!t->l || !t->e || !t->key || !t->count || !t->row)
 			return -ENOMEM;
 	}
 	return 0;

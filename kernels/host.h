@@ -17,6 +17,7 @@
 #include "kernels/ops.h"
 
 struct pool;
+struct cpu_state;
 
 /* A buffer: row r begins at data + r * ld. */
 struct host_rows {
@@ -28,6 +29,7 @@ struct host_rows {
 /* Where a thread works on LOGITS; sized by the vocabulary. */
 struct host_scratch {
 	float *l;	 /* [vocab rounded up to 16] logits as adjusted */
+	float *e;	 /* [the same] their exponentials; zeros behind */
 	uint64_t *key;	 /* [vocab] order-preserving key, then id */
 	uint32_t *count; /* [vocab] all 0 between calls */
 	float *row;	 /* [widest row of any weight] */
@@ -55,7 +57,7 @@ struct ops_ctx {
 	uint32_t nr_threads;
 	struct host_scratch *scratch; /* [nr_threads] */
 	struct pool *pool;	      /* NULL: the caller computes alone */
-	const void *kernels; /* the cpu op set's table of inner kernels */
+	struct cpu_state *cpu;	      /* what only the cpu op sets have */
 	struct host_mem *mem;
 };
 

@@ -1,0 +1,138 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * cpu.h - the cpu op sets: the ops of ref, threaded, over a table of inner
+ * kernels that an instruction set fills.  Arithmetic and bits are ref's.
+ */
+#ifndef CPU_CPU_H
+#define CPU_CPU_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "kernels/cpu/gemm.h"
+
+struct host_rows;
+struct ops_ctx;
+struct step;
+struct step_out;
+
+/* Queries of one kv head that walk over the same blocks together. */
+struct attn_tile {
+	uint32_t head_dim;
+	size_t ld;    /* floats from one query to the next in q and o */
+	float *q;     /* [nr][ld], scaled */
+	float *m, *l; /* [nr] softmax of this part so far (F6) */
+	float *o;     /* [nr][ld] */
+};
+
+#define ATTN_QUERIES 32u /* at most, of a tile */
+
+/* What an instruction set brings. */
+struct cpu_kernels {
+	const struct gemm_tiles *gemm; /* [NR_WEIGHT_TYPES] */
+	/* F3: out = norm(x) * w, n floats; out may be x */
+	void (*norm)(const float *x, const float *w, uint32_t n, float eps,
+		     float *out);
+	/* F5 in place; table: [rotary_dim/2][2] */
+	void (*rope)(float *x, const float *table, uint32_t rotary_dim);
+	/* F7: g = silu(g) * u, n floats */
+	void (*silu_mul)(float *g, const float *u, uint32_t n);
+	/*
+	 * F6: keys [t0, t1) of one block for queries [first, first + nr) of
+	 * the tile, which all see exactly these.  k: [hd][16], v: [16][hd];
+	 * may read 64 bytes past v.
+	 */
+	void (*attn_block)(const struct attn_tile *tile, uint32_t first,
+			   uint32_t nr, const float *k, const float *v,
+			   uint32_t t0, uint32_t t1);
+	/* F6: fold query i of @part into that of @all */
+	void (*attn_fold)(const struct attn_tile *all,
+			  const struct attn_tile *part, uint32_t i);
+	/* dst = cleaned src (step 0), n floats; the largest of them */
+	float (*clean)(const float *src, float *dst, uint32_t n);
+	/* the largest of n clean floats, and the first place of it */
+	uint32_t (*argmax)(const float *l, uint32_t n, float *ret_max);
+	/* e[i] = exp((l[i] - max) / temperature) */
+	void (*exp_all)(const float *l, uint32_t n, float max,
+			float temperature, float *e);
+	/* sum of the masses of exp(l[i] - max) */
+	uint64_t (*mass_sum)(const float *l, uint32_t n, float max);
+	/*
+	 * Ids first..end-1 (first even) whose noise may lift them over the
+	 * best: those where the chance 1 - u of their noise (noise.h) is not
+	 * surely above e[id] * @ceiling.  Stops at one and returns it, else
+	 * end.
+	 */
+	uint32_t (*next_lucky)(uint64_t seed, uint32_t position, const float *e,
+			       uint32_t first, uint32_t end, float ceiling);
+};
+
+extern const struct cpu_kernels cpu_kernels_avx2, cpu_kernels_avx512;
+extern const struct gemm_tiles gemm_tiles_avx2[NR_WEIGHT_TYPES];
+extern const struct gemm_tiles gemm_tiles_avx512[NR_WEIGHT_TYPES];
+void attn_block_avx2(const struct attn_tile *tile, uint32_t first, uint32_t nr,
+		     const float *k, const float *v, uint32_t t0, uint32_t t1);
+void attn_fold_avx2(const struct attn_tile *all, const struct attn_tile *part,
+		    uint32_t i);
+void attn_block_avx512(const struct attn_tile *tile, uint32_t first,
+		       uint32_t nr, const float *k, const float *v, uint32_t t0,
+		       uint32_t t1);
+
+int op_embed_norm_cpu(struct ops_ctx *ctx, const struct step *step);
+int op_qkv_rope_kv_cpu(struct ops_ctx *ctx, const struct step *step,
+		       uint32_t layer);
+int op_attention_cpu(struct ops_ctx *ctx, const struct step *step,
+		     uint32_t layer);
+int op_out_norm_cpu(struct ops_ctx *ctx, const struct step *step,
+		    uint32_t layer);
+int op_gate_up_cpu(struct ops_ctx *ctx, const struct step *step,
+		   uint32_t layer);
+int op_down_norm_cpu(struct ops_ctx *ctx, const struct step *step,
+		     uint32_t layer);
+int op_head_cpu(struct ops_ctx *ctx, const struct step *step, uint32_t first,
+		uint32_t count);
+int op_sample_cpu(struct ops_ctx *ctx, struct step_out *outs, uint32_t count);
+int op_score_cpu(struct ops_ctx *ctx, struct step_out *outs, uint32_t count);
+
+/* Rows of one sequence that walk over its blocks together. */
+struct cpu_rows {
+	uint32_t seq, first, end;
+};
+
+/* A thread's place for attention. */
+struct cpu_attn {
+	struct attn_tile part, all; /* they share q */
+};
+
+struct cpu_state {
+	const struct cpu_kernels *kernels;
+	struct cpu_rows *tile; /* [max_rows] of this step */
+	struct cpu_attn *attn; /* [nr_threads] */
+};
+
+/* A matrix product; several of one region share their input. */
+struct cpu_product {
+	const struct weight *w;
+	const float *bias; /* or NULL */
+	struct host_rows *y;
+};
+
+/*
+ * Called on the thread that computed rows [first, end) of the @which-th
+ * product, for all tokens, when they are there (bias included).
+ */
+typedef void cpu_after_fn(void *arg, uint32_t which, uint32_t first,
+			  uint32_t end);
+
+/*
+ * y = w . x + bias for @tokens rows, for each of @nr products (same width),
+ * split over the threads by rows of w.
+ */
+void cpu_products(struct ops_ctx *ctx, const struct cpu_product *products,
+		  uint32_t nr, const struct host_rows *x, uint32_t tokens,
+		  cpu_after_fn *after, void *arg);
+
+/* Items that are worth a grain of pool_run(), at @ns each. */
+uint32_t cpu_grain(double ns);
+
+#endif

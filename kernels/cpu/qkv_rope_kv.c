@@ -1,0 +1,90 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * qkv_rope_kv.c - two regions: the three products, then the rows (norm, rope,
+ * cache).  The second moves little: 3 passes over q and k.
+ */
+#include "kernels/cpu/cpu.h"
+
+#include "kernels/host.h"
+#include "kernels/pool.h"
+
+struct region {
+	struct ops_ctx *ctx;
+	const struct step *step;
+	uint32_t layer;
+};
+
+static void finish_heads(const struct ops_ctx *ctx, float *x, uint32_t nr_heads,
+			 const float *norm, const float *table, float scale)
+{
+	const struct ops_shape *s = &ctx->shape;
+	const struct cpu_kernels *k = ctx->cpu->kernels;
+
+	for (uint32_t h = 0; h < nr_heads; h++, x += s->head_dim) {
+		if (norm)
+			k->norm(x, norm, s->head_dim, s->norm_eps, x);
+		if (s->rotary_dim)
+			k->rope(x, table, s->rotary_dim);
+		for (uint32_t d = 0; scale != 1.0f && d < s->head_dim; d++)
+			x[d] *= scale;
+	}
+}
+
+static void write_kv(struct ops_ctx *ctx, uint32_t layer, uint32_t slot,
+		     const float *k, const float *v)
+{
+	uint32_t hd = ctx->shape.head_dim;
+	uint32_t block = slot / OPS_BLOCK, t = slot % OPS_BLOCK;
+
+	if (block == 0)
+		return;
+	for (uint32_t h = 0; h < ctx->shape.nr_kv_heads; h++) {
+		float *to_k = host_k(ctx, block, layer, h) + t;
+		float *to_v = host_v(ctx, block, layer, h) + (size_t)t * hd;
+
+		for (uint32_t d = 0; d < hd; d++)
+			to_k[d * OPS_BLOCK] = k[h * hd + d];
+		for (uint32_t d = 0; d < hd; d++)
+			to_v[d] = v[h * hd + d];
+	}
+}
+
+static void some_rows(void *arg, uint32_t thread, uint32_t first, uint32_t end)
+{
+	const struct region *g = arg;
+	struct ops_ctx *ctx = g->ctx;
+	const struct ops_shape *s = &ctx->shape;
+	const struct ops_layer *w = &ctx->layer[g->layer];
+
+	(void)thread;
+	for (uint32_t t = first; t < end; t++) {
+		const float *table =
+			w->rope + (size_t)g->step->position[t] * s->rotary_dim;
+		float *k = host_row(&ctx->k, t);
+
+		finish_heads(ctx, host_row(&ctx->buf[OPS_Q], t), s->nr_heads,
+			     w->q_norm, table, s->attn_scale);
+		finish_heads(ctx, k, s->nr_kv_heads, w->k_norm, table, 1.0f);
+		write_kv(ctx, g->layer, g->step->slot[t], k,
+			 host_row(&ctx->v, t));
+	}
+}
+
+int op_qkv_rope_kv_cpu(struct ops_ctx *ctx, const struct step *step,
+		       uint32_t layer)
+{
+	const struct ops_layer *w = &ctx->layer[layer];
+	const struct cpu_product products[] = {
+		{ &w->q, w->q_bias, &ctx->buf[OPS_Q] },
+		{ &w->k, w->k_bias, &ctx->k },
+		{ &w->v, w->v_bias, &ctx->v },
+	};
+	struct region g = { ctx, step, layer };
+
+	cpu_products(ctx, products, 3, &ctx->buf[OPS_XN], step->nr_rows, NULL,
+		     NULL);
+	/* whole blocks of a prompt by one thread: they share cache lines */
+	pool_run(ctx->pool, some_rows, &g, step->nr_rows,
+		 cpu_grain(1.0 * (w->q.rows + w->k.rows)) + OPS_BLOCK - 1);
+	return 0;
+}
