@@ -18,6 +18,7 @@
 #include "daemon/board.h"
 #include "daemon/carrier.h"
 #include "daemon/fifo.h"
+#include "daemon/handover.h"
 #include "daemon/layout.h"
 #include "llm_shm.h"
 
@@ -100,10 +101,10 @@ static uint64_t now_ns(void)
 
 /* ---- sessions -------------------------------------------------------- */
 
-static void tell(struct sock *k, enum carrier_msg_kind kind, uint32_t index,
+static void tell(struct sock *k, enum handover_kind kind, uint32_t index,
 		 uint64_t session, int error)
 {
-	struct carrier_msg m;
+	struct handover_msg m;
 
 	memset(&m, 0, sizeof(m));
 	m.kind = kind;
@@ -115,7 +116,7 @@ static void tell(struct sock *k, enum carrier_msg_kind kind, uint32_t index,
 }
 
 /* Take @areas and @conn over and put the session where it will be opened. */
-static int session_add(struct sock *k, const struct carrier_sock_old *o)
+static int session_add(struct sock *k, const struct handover_old *o)
 {
 	struct epoll_event ev = { .events = EPOLLIN | EPOLLRDHUP,
 				  .data.u64 = o->index };
@@ -164,7 +165,7 @@ static void session_free(struct sock *k, uint32_t index)
 	close(h->conn);
 	free(h->cold);
 	memset(h, 0, sizeof(*h));
-	tell(k, CARRIER_MSG_CLOSED, index, id, 0);
+	tell(k, HANDOVER_CLOSED, index, id, 0);
 }
 
 /* The caller has done with the session whose CLOSE it got. */
@@ -193,23 +194,23 @@ static void session_gone(struct sock *k, uint32_t index)
 
 /* ---- messages from the keeper ---------------------------------------- */
 
-static void msg_add(struct sock *k, const struct carrier_msg *m, const int *fd,
+static void msg_add(struct sock *k, const struct handover_msg *m, const int *fd,
 		    uint32_t nr_fds)
 {
 	struct areas areas;
-	struct carrier_sock_old o = { .id = m->session,
-				      .tenant = m->tenant,
-				      .uid = m->uid,
-				      .index = m->index,
-				      .busy = true, /* someone waits for it */
-				      .areas = &areas };
+	struct handover_old o = { .id = m->session,
+				  .tenant = m->tenant,
+				  .uid = m->uid,
+				  .index = m->index,
+				  .busy = true, /* someone waits for it */
+				  .areas = &areas };
 	uint32_t i;
 	int ret;
 
-	if (nr_fds != CARRIER_MSG_FDS) { /* our table is full */
+	if (nr_fds != HANDOVER_FDS) { /* our table is full */
 		for (i = 0; i < nr_fds; i++)
 			close(fd[i]);
-		tell(k, CARRIER_MSG_ADDED, m->index, m->session, -EMFILE);
+		tell(k, HANDOVER_ADDED, m->index, m->session, -EMFILE);
 		return;
 	}
 	o.conn = fd[AREAS_NR];
@@ -221,23 +222,23 @@ static void msg_add(struct sock *k, const struct carrier_msg *m, const int *fd,
 	}
 	if (ret)
 		close(o.conn);
-	tell(k, CARRIER_MSG_ADDED, m->index, m->session, ret);
+	tell(k, HANDOVER_ADDED, m->index, m->session, ret);
 }
 
 /* 1: one was read; 0: none now, or the keeper hung up. */
 static int msg_take(struct sock *k)
 {
 	union {
-		char buf[CMSG_SPACE(sizeof(int) * CARRIER_MSG_FDS)];
+		char buf[CMSG_SPACE(sizeof(int) * HANDOVER_FDS)];
 		struct cmsghdr align;
 	} control;
-	struct carrier_msg m;
+	struct handover_msg m;
 	struct iovec io = { &m, sizeof(m) };
 	struct msghdr h = { .msg_iov = &io,
 			    .msg_iovlen = 1,
 			    .msg_control = control.buf,
 			    .msg_controllen = sizeof(control.buf) };
-	int fd[CARRIER_MSG_FDS];
+	int fd[HANDOVER_FDS];
 	uint32_t nr_fds = 0;
 	struct cmsghdr *c;
 	ssize_t n;
@@ -255,7 +256,7 @@ static int msg_take(struct sock *k)
 		nr_fds = (uint32_t)((c->cmsg_len - CMSG_LEN(0)) / sizeof(int));
 		memcpy(fd, CMSG_DATA(c), nr_fds * sizeof(int));
 	}
-	if (m.kind == CARRIER_MSG_ADD)
+	if (m.kind == HANDOVER_ADD)
 		msg_add(k, &m, fd, nr_fds);
 	/* DRAIN: that we woke is all of it */
 	return 1;
@@ -327,7 +328,7 @@ static void tell_ready(struct sock *k)
 	/* pairs with the engine's publish */
 	if (!k->told_ready && shm_acquire(&k->board->ready)) {
 		k->told_ready = true;
-		tell(k, CARRIER_MSG_READY, 0, 0, 0);
+		tell(k, HANDOVER_READY, 0, 0, 0);
 	}
 }
 
@@ -401,8 +402,6 @@ static uint32_t sock_flush(struct carrier *c)
 		(void)!send(h->conn, "w", 1, MSG_DONTWAIT | MSG_NOSIGNAL);
 		nr++;
 	}
-	if (nr)
-		shm_add(&k->board->info.wakes, nr);
 	return nr;
 }
 
@@ -566,8 +565,8 @@ static int sock_init(struct sock *k)
 	return ret ? ret : watch(k, k->ctl, DATA_CTL);
 }
 
-int carrier_sock_start(const struct carrier_sock_options *opt,
-		       struct carrier **ret, struct err *err)
+int carrier_sock_start(const struct handover *in, struct carrier **ret,
+		       struct err *err)
 {
 	struct sock *k = calloc(1, sizeof(*k));
 	uint32_t i;
@@ -582,15 +581,15 @@ int carrier_sock_start(const struct carrier_sock_options *opt,
 				 .wait = sock_wait,
 				 .kick = sock_kick,
 				 .close = sock_close };
-	k->board = opt->board;
-	k->ctl = opt->ctl;
-	k->max_sessions = opt->max_sessions;
+	k->board = in->board;
+	k->ctl = in->ctl;
+	k->max_sessions = in->max_sessions;
 	k->epoll = k->kick = -1;
 	k->retiring = -1;
 	k->idle_budget = OPEN_IDLE_BATCH;
 	r = sock_init(k);
-	for (i = 0; !r && i < opt->nr_old; i++)
-		r = session_add(k, &opt->old[i]);
+	for (i = 0; !r && i < in->nr_old; i++)
+		r = session_add(k, &in->old[i]);
 	if (r) {
 		sock_close(&k->c);
 		return err_set(err, r, "carrier: %s", strerror(-r));

@@ -1,0 +1,177 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * main.c - llmd: options, roles, wiring.  The one place that knows which
+ * carriers and backends there are.
+ *
+ * Exit status: 0 stopped as asked, 1 failed, 2 wrong usage.
+ */
+#include "base/err.h"
+#include "base/log.h"
+#include "daemon/board.h"
+#include "daemon/carrier.h"
+#include "daemon/carrier_sock.h"
+#include "daemon/config.h"
+#include "daemon/engine.h"
+#include "daemon/handover.h"
+#include "daemon/keeper.h"
+#include "daemon/model/backend.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define SYSTEM_SOCKET	"/run/llmd/llmd.sock"
+#define MAX_SESSIONS	4096u
+#define MAX_MEMORY_USER (512ull << 30)
+#define MAX_CRASHES	10u
+
+/* What an engine needs to begin: inherited by the fork. */
+struct role {
+	struct backend_options backend;
+	struct engine_options engine;
+	char **argv; /* the engine writes its name there, for ps */
+	int argc;
+};
+
+/* ps shows the arguments; they are one block of memory that is ours. */
+static void set_title(char **argv, int argc, const char *title)
+{
+	char *end = argv[argc - 1] + strlen(argv[argc - 1]);
+
+	memset(argv[0], 0, (size_t)(end - argv[0]));
+	snprintf(argv[0], (size_t)(end - argv[0]), "%s", title);
+}
+
+static void progress(void *arg, uint64_t done, uint64_t total)
+{
+	(void)arg;
+	fprintf(stderr, "\rllmd: loading %3u %%%s",
+		total ? (unsigned)(done * 100 / total) : 0,
+		done >= total ? "\r\033[K" : "");
+}
+
+/* In the forked child: the engine's life (keeper.h). */
+static int run_engine(void *arg, const struct handover *in)
+{
+	struct role *r = arg;
+	struct carrier *carrier;
+	struct err err;
+	int ret;
+
+	set_title(r->argv, r->argc, "llmd-engine");
+	ret = carrier_sock_start(in, &carrier, &err);
+	if (ret) {
+		snprintf(in->board->failed, sizeof(in->board->failed), "%s",
+			 err.text);
+		return ret;
+	}
+	ret = engine_run(&r->engine, carrier, in->board);
+	carrier->close(carrier);
+	return ret;
+}
+
+/*
+ * Where nobody says: what the client library looks at.  True: its directory
+ * may be made.
+ */
+static bool default_socket(char *path, size_t size)
+{
+	const char *env = getenv("LLM_SOCKET");
+	const char *run = getenv("XDG_RUNTIME_DIR");
+
+	if (env && *env)
+		snprintf(path, size, "%s", env);
+	else if (geteuid() && run && *run)
+		snprintf(path, size, "%s/llmd.sock", run);
+	else
+		snprintf(path, size, SYSTEM_SOCKET);
+	return !strcmp(path, SYSTEM_SOCKET);
+}
+
+/* A system path is for every user, any other for its own. */
+static uint32_t default_mode(const char *path)
+{
+	return !strncmp(path, "/run/", 5) && strncmp(path, "/run/user/", 10)
+		       ? 0666
+		       : 0600;
+}
+
+static uint64_t or_default(uint64_t n, uint64_t otherwise)
+{
+	return n ? n : otherwise;
+}
+
+static void role_fill(struct role *r, const struct config *c)
+{
+	r->backend = (struct backend_options){
+		.model = c->backend == CONFIG_NULL ? NULL : c->model,
+		.kv_bytes = c->kv_memory,
+		.max_context = c->max_context,
+		.max_tokens_per_step = c->max_tokens_per_step,
+		.max_seqs = c->max_streams,
+		.threads = c->threads,
+		.progress = isatty(STDERR_FILENO) ? progress : NULL,
+	};
+	r->engine = (struct engine_options){
+		.backend = &r->backend,
+		.open_backend = c->backend == CONFIG_NULL ? null_open
+							  : model_open,
+		.target_gap_ns = c->target_gap * 1000000ull,
+		.step_limit_ns = c->step_limit * 1000000000ull,
+		.max_waiting = c->max_waiting,
+		.max_waiting_tenant = c->max_waiting_user,
+	};
+}
+
+static int serve(struct config *c, struct role *r)
+{
+	struct keeper_options o = { .engine = run_engine, .engine_arg = r };
+	struct err err = { 0 };
+
+	if (!*c->socket)
+		o.make_dir = default_socket(c->socket, sizeof(c->socket));
+	o.socket_path = c->socket;
+	o.socket_mode =
+		(mode_t)or_default(c->socket_mode, default_mode(c->socket));
+	o.limits.max_sessions =
+		(uint32_t)or_default(c->max_sessions, MAX_SESSIONS);
+	o.limits.max_sessions_uid = (uint32_t)or_default(c->max_sessions_user,
+							 o.limits.max_sessions);
+	o.limits.max_bytes_uid =
+		or_default(c->max_memory_user, MAX_MEMORY_USER);
+	o.drain_timeout_ns = c->drain_timeout * 1000000000ull;
+	o.max_crashes = (uint32_t)or_default(c->max_crashes, MAX_CRASHES);
+	if (keeper_run(&o, &err)) {
+		log_error("%s", err.text);
+		return 1;
+	}
+	return 0;
+}
+
+int main(int argc, char **argv)
+{
+	static struct config c;
+	struct role r = { .argv = argv, .argc = argc };
+	struct err err;
+
+	log_init("llmd", LOG_LEVEL_INFO);
+	if (config_read(&c, argc, argv, &err)) {
+		log_error("%s (llmd --help lists all)", err.text);
+		return 2;
+	}
+	if (c.help) {
+		config_help();
+		return 0;
+	}
+	if (c.version) {
+		printf("llmd %s\n", LLM_VERSION);
+		return 0;
+	}
+	if (c.backend == CONFIG_CPU && !*c.model) {
+		log_error("no model: --model PATH names its directory");
+		return 2;
+	}
+	role_fill(&r, &c);
+	return serve(&c, &r);
+}
