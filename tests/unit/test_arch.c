@@ -366,3 +366,22 @@ TEST(rope_frequencies_are_those_of_the_papers)
 	CHECK(fabsf(table[2 * 16] + 0.41614684f) < 1e-7f);     /* cos 2 */
 	CHECK(fabsf(table[2 * 16 + 1] - 0.90929743f) < 1e-7f); /* sin 2 */
 }
+
+TEST(a_rope_table_is_right_at_every_position)
+{
+	static const struct rope r = { .theta = 1e4 };
+	static float table[40000 * 16];
+	double freq[8];
+
+	rope_frequencies(&r, 16, freq);
+	rope_fill(&r, 16, 40000, table);
+	for (uint32_t p = 0; p < 40000; p++) {
+		for (uint32_t i = 0; i < 8; i++) {
+			const float *cs = table + 16 * p + 2 * i;
+
+			/* half a unit in the last place of a float near 1 */
+			CHECK(fabs(cs[0] - cos(p * freq[i])) < 3.1e-8);
+			CHECK(fabs(cs[1] - sin(p * freq[i])) < 3.1e-8);
+		}
+	}
+}
