@@ -4,7 +4,7 @@
  * backend itself, bit for bit on logits (memcmp), for every golden model: how
  * a text is cut into steps, who shares the step, whose blocks hold the KV,
  * how often it was computed, threads and op sets must all be invisible.
- * A slow test where the machine has no AVX2.
+ * A slow test: T9 runs the plain C of kernels/ref too.
  *
  * T numbers: the traps that each sentence closes.  The engine's tests say the
  * same of ids, through scheduler and carrier.

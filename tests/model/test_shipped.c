@@ -3,7 +3,6 @@
  * The models that ship: they answer as their card (models/README.md) says.
  * The card's figures were measured with transformers, so this is one more
  * independent reference for text, forward and sampling together.
- * A slow test where the machine has no AVX2.
  */
 #include "tests/model/drive.h"
 

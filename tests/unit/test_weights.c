@@ -10,6 +10,8 @@
 #include "tests/test.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #define SHARDED "tests/data/models/qwen2-sharded-bf16"
@@ -217,6 +219,50 @@ TEST(a_digest_changes_with_one_bit_of_weight_or_config)
 	scratch_write("config.json", "{ }", 3);
 	digest(again);
 	CHECK(memcmp(first, again, DIGEST_BYTES));
+}
+
+/* Change byte @at of the file by hand; its time of change is @ns. */
+static void poke_file(off_t at, long ns)
+{
+	struct timespec t[2] = { { 1000, 0 }, { 1000, ns } };
+	const char *path = scratch_path("model.safetensors");
+	FILE *f = fopen(path, "r+e");
+	int c;
+
+	CHECK(f && !fseeko(f, at, SEEK_SET));
+	c = getc(f);
+	CHECK(!fseeko(f, at, SEEK_SET) && putc(c ^ 1, f) != EOF && !fclose(f));
+	CHECK_EQ(utimensat(AT_FDCWD, path, t, 0), 0);
+}
+
+/* Above DIGEST_WHOLE the content is a sample, and the time counts. */
+TEST(a_large_file_s_digest_sees_its_pages_its_ends_and_its_time)
+{
+	static const char json[] =
+		"{\"x\":{\"dtype\":\"U8\",\"shape\":[70000000],"
+		"\"data_offsets\":[0,70000000]}}";
+	static const off_t seen[] = { 0, 5 * DIGEST_STRIDE, 69999999 };
+	uint8_t first[DIGEST_BYTES], again[DIGEST_BYTES];
+	size_t head = scratch_tensors(buf, json, NULL, 0);
+	const char *path = scratch_write("model.safetensors", buf, head);
+
+	CHECK_EQ(truncate(path, (off_t)head + 70000000), 0);
+	for (int i = 0; i < 3; i++) {
+		off_t at = (off_t)head + seen[i];
+
+		poke_file(at, 1);
+		digest(first);
+		poke_file(at, 1);
+		digest(again);
+		CHECK(memcmp(first, again, DIGEST_BYTES));
+		poke_file(at, 1);
+		digest(again);
+		CHECK(!memcmp(first, again, DIGEST_BYTES));
+	}
+	poke_file((off_t)head + 5000, 2); /* between two pages */
+	digest(again);
+	CHECK(memcmp(first, again, DIGEST_BYTES));
+	unlink(path);
 }
 
 TEST(kv_memory_is_given_as_asked_or_refused_with_figures)
