@@ -83,6 +83,7 @@ int runset_init(struct runset *r, uint32_t nr_blocks, uint32_t max_seqs,
 		return ret;
 	}
 	r->deadline_root = HEAP_EMPTY;
+	r->nr_returns = 1; /* seq.tried = 0: never refused */
 	for (i = 0; i < max_seqs; i++)
 		r->seqs[i].next_free = i + 1 < max_seqs ? i + 1 : SEQ_NONE;
 	for (i = 0; i < max_running; i++) {
@@ -220,6 +221,7 @@ void runset_hold(struct runset *r, uint32_t id, bool hold)
 
 	if (q->held == hold)
 		return;
+	r->nr_returns++; /* who is held is a victim */
 	delist(r, id);
 	set_state(r, q, q->state, hold);
 	enlist(r, id);
@@ -235,6 +237,7 @@ static uint32_t promised(const struct seq *q)
 /* Give blocks, promise and slot back. */
 static void give_back(struct runset *r, struct seq *q)
 {
+	r->nr_returns++;
 	r->reserved -= promised(q);
 	q->promise = 0;
 	r->class_blocks[q->cls] -= q->nr_table;
@@ -458,6 +461,21 @@ static void start(struct runset *r, uint32_t id, uint32_t nr_hit,
 	enlist(r, id);
 }
 
+/*
+ * Was it refused for want of blocks, and has nobody given any back since?
+ * Then it need not be looked for in the index again, which for a long prompt
+ * that waits would cost more each step than the rest of the schedule.
+ */
+static bool still_blocked(const struct runset *r, const struct seq *q)
+{
+	uint32_t c;
+
+	for (c = q->cls + 1u; c < NR_CLASSES; c++)
+		if (r->class_running[c])
+			return false; /* there may be a victim this time */
+	return q->tried == r->nr_returns;
+}
+
 enum runset_answer runset_admit(struct runset *r, uint32_t id)
 {
 	struct seq *q = &r->seqs[id];
@@ -465,6 +483,9 @@ enum runset_answer runset_admit(struct runset *r, uint32_t id)
 	struct victim_view v = view(r);
 	uint32_t nr_hit, nr_free, lack, victim;
 
+	if (still_blocked(r, q))
+		return RUNSET_NO_BLOCKS;
+	q->tried = 0;
 	nr_hit = seq_match(q, &r->prefix, r->match, &pos, &nr_free);
 	if (has_twin(r, q, nr_hit, &pos))
 		return RUNSET_TWIN;
@@ -477,8 +498,10 @@ enum runset_answer runset_admit(struct runset *r, uint32_t id)
 		nr_hit = seq_match(q, &r->prefix, r->match, &pos, &nr_free);
 	}
 	lack = lacking(r, q, nr_hit, nr_free);
-	if (lack && victim_blocks(&v, id, VICTIM_BLOCKS) < lack)
+	if (lack && victim_blocks(&v, id, VICTIM_BLOCKS) < lack) {
+		q->tried = r->nr_returns;
 		return RUNSET_NO_BLOCKS;
+	}
 	while (lack) {
 		victim = victim_choose(&v, id, VICTIM_BLOCKS);
 		if (victim == SEQ_NONE)

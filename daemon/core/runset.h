@@ -54,9 +54,10 @@ struct runset {
 	uint32_t nr_decoding[NR_CLASSES];
 	uint32_t class_blocks[NR_CLASSES], class_floor[NR_CLASSES];
 	uint32_t class_running[NR_CLASSES];
-	uint32_t reserved;  /* free blocks that are promised; <= kv.nr_free */
-	uint32_t watermark; /* blocks that admission leaves free */
-	uint64_t step;	    /* the one being planned or under way */
+	uint32_t reserved;   /* free blocks that are promised; <= kv.nr_free */
+	uint32_t watermark;  /* blocks that admission leaves free */
+	uint64_t step;	     /* the one being planned or under way */
+	uint64_t nr_returns; /* times that blocks came back, or could */
 
 	/* counts since start */
 	uint64_t nr_preempts, hit_tokens;

@@ -51,6 +51,7 @@ struct seq {
 	bool dead;	/* finished while a step with it was under way */
 	uint64_t order; /* of arrival */
 	uint64_t step;	/* the last in which it was planned */
+	uint64_t tried; /* nr_returns when it was refused for want of blocks */
 
 	uint32_t computed;
 	uint32_t planned;    /* rows in the step under way */
