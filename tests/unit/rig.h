@@ -149,7 +149,7 @@ static inline uint32_t toy_bytes(const struct backend *be, uint32_t token,
 		buf[0] = (uint8_t)token;
 		return 1;
 	}
-	s = toy_piece[token - TOY_SINGLE];
+	s = token < TOY_VOCAB ? toy_piece[token - TOY_SINGLE] : NULL;
 	if (!s)
 		return 0;
 	memcpy(buf, s, strlen(s));

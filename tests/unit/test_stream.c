@@ -17,7 +17,8 @@ static struct llm_sqe with_stops(struct rig_session *x, struct llm_params p,
 	uint32_t n = sizeof(p), i, len;
 
 	p.size = sizeof(p);
-	memcpy(buf + n, ids, 4 * p.nr_stop_ids);
+	if (p.nr_stop_ids)
+		memcpy(buf + n, ids, 4 * p.nr_stop_ids);
 	n += 4 * p.nr_stop_ids;
 	for (i = 0; stops && stops[i]; i++) {
 		len = (uint32_t)strlen(stops[i]);
