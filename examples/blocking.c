@@ -1,48 +1,44 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * blocking.c - one prompt, printed as it comes.
+ * blocking.c - the whole client in one loop: a prompt in, its text out.
  *
- *	blocking PROMPT [SOCKET]
- *
- * The whole use of the library where a thread has nothing else to do: open,
- * submit, read until 0, close.  llmc_read_text() sleeps where no text is
- * there yet.
+ *	examples/blocking 'Once upon a time' [SOCKET]
  */
-#include <llmclient.h>
 #include <stdio.h>
+#include <llmclient.h>
 
 int main(int argc, char **argv)
 {
-	struct llmc_options opt = { .size = LLMC_OPTIONS_SIZE };
+	struct llmc_options opt = { .size = LLMC_OPTIONS_SIZE,
+				    .socket = argc > 2 ? argv[2] : NULL };
 	struct llmc_request req = { .size = LLMC_REQUEST_SIZE,
-				    .flags = LLM_SQE_F_CHAT };
+				    .text = argc > 1 ? argv[1] : "Hello",
+				    .max_tokens = 64 };
+	struct llmc_stream *stream;
 	struct llmc_result res;
-	struct llmc_stream *st;
-	struct llmc *s;
-	char buf[256];
+	struct llmc *session;
+	char buf[512];
 	ssize_t n;
 
-	if (argc < 2)
-		return 2;
-	req.text = argv[1];
-	opt.socket = argc > 2 ? argv[2] : NULL; /* NULL: the default */
-	if (llmc_open(&s, &opt) || llmc_submit(s, &req, &st)) {
-		fprintf(stderr, "blocking: %s\n", llmc_error());
+	if (llmc_open(&session, &opt) || llmc_submit(session, &req, &stream)) {
+		fprintf(stderr, "%s\n", llmc_error());
 		return 1;
 	}
-	while ((n = llmc_read_text(st, buf, sizeof(buf), -1)) > 0) {
+	/* returns when some text is there; while it is, no system call */
+	while ((n = llmc_read_text(stream, buf, sizeof(buf), -1)) > 0) {
 		fwrite(buf, 1, (size_t)n, stdout);
 		fflush(stdout);
 	}
-	putchar('\n');
-	/* what was wrong with a prompt comes as the stream's end */
-	if (n || llmc_result(st, &res) || *res.why) {
-		fprintf(stderr, "blocking: %s\n", n ? llmc_error() : res.why);
-		llmc_close(s);
+	if (n < 0 || llmc_result(stream, &res)) {
+		fprintf(stderr, "%s\n", llmc_error());
 		return 1;
 	}
-	fprintf(stderr, "%u tokens, %s\n", res.completion_tokens,
-		llmc_end_name(res.end));
-	llmc_close(s);
-	return 0;
+	if (*res.why) /* refused, or the engine failed */
+		fprintf(stderr, "%s: %s\n", llmc_end_name(res.end), res.why);
+	else
+		printf("\n[%s after %u tokens, %u of %u prompt tokens cached]\n",
+		       llmc_end_name(res.end), res.completion_tokens,
+		       res.cached_tokens, res.prompt_tokens);
+	llmc_close(session); /* streams go with it */
+	return *res.why != 0;
 }

@@ -1,59 +1,59 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * poll.c - several prompts at once, in an event loop of one's own.
- *
- *	poll SOCKET PROMPT...
- * Each round: poll, llmc_ack(), only then look; read, and arm again.
+ * poll.c PROMPT...: many streams in one's own loop: arm, sleep, ack, read.
  */
-#include <errno.h>
-#include <err.h>
-#include <llmclient.h>
 #include <poll.h>
+#include <stdbool.h>
 #include <stdio.h>
+#include <llmclient.h>
 
-#define must(good) ((good) ? (void)0 : errx(1, "%s", llmc_error()))
-
-/* Print what is there, arm for more.  True: the stream has ended. */
-static int drain(struct llmc_stream *st)
+/* Print what came of @st.  True once it has ended: it is given back. */
+static bool show(struct llmc_stream *st)
 {
-	int n, number = (int)llmc_user_data(st);
+	unsigned long long who = llmc_user_data(st);
 	struct llmc_result res;
 	char buf[256];
+	ssize_t n;
 
-	do {
-		while ((n = (int)llmc_read_text(st, buf, 256, 0)) > 0)
-			printf("%d: %.*s\n", number, n, buf);
-		/* 8 more, or 20 ms after the first; 1: they are there */
-	} while (n == -EAGAIN && llmc_arm(st, 8, 20000));
-	if (n == -EAGAIN)
-		return 0;
-	must(!n && !llmc_result(st, &res));
-	printf("%d ended: %s %s\n", number, llmc_end_name(res.end), res.why);
+	while ((n = llmc_read_text(st, buf, sizeof(buf), 0)) > 0)
+		printf("%llu: %.*s\n", who, (int)n, buf);
+	if (n < 0 || llmc_result(st, &res)) /* -EAGAIN: nothing more now */
+		return false;
+	printf("%llu: [%s] %s\n", who, llmc_end_name(res.end), res.why);
 	llmc_release(st);
-	return 1;
+	return true;
 }
 
 int main(int argc, char **argv)
 {
-	struct llmc_options opt = { LLMC_OPTIONS_SIZE, .socket = argv[1] };
-	struct llmc_request req = { LLMC_REQUEST_SIZE };
-	struct pollfd p = { .events = POLLIN };
+	struct llmc_request req = { .size = LLMC_REQUEST_SIZE };
 	struct llmc_stream *st;
-	int i, left = argc - 2;
-	struct llmc *s;
+	struct llmc *session;
+	bool ready = false; /* armed in vain: it is there already */
+	int i, live = 0;
 
-	must(!llmc_open(&s, &opt));
-	for (i = 2; i < argc; i++) {
+	if (llmc_open(&session, NULL))
+		return fprintf(stderr, "%s\n", llmc_error()), 1;
+	for (i = 1; i < argc; i++, live++) {
 		req.text = argv[i];
-		req.user_data = (uint64_t)i - 1;
-		must(!llmc_submit(s, &req, &st));
-		llmc_arm(st, 8, 20000);
+		req.user_data = (uint64_t)i;
+		if (llmc_submit(session, &req, &st))
+			return fprintf(stderr, "%s\n", llmc_error()), 1;
+		ready |= llmc_arm(st, 1, 0);
 	}
-	for (p.fd = llmc_fd(s); left > 0 && poll(&p, 1, -1) >= 0;) {
-		must(!llmc_ack(s));
-		for (st = NULL; (st = llmc_next(s, st));)
-			left -= drain(st);
+	while (live) {
+		struct pollfd p = { .fd = llmc_fd(session), .events = POLLIN };
+
+		poll(&p, 1, ready ? 0 : -1);
+		ready = false;
+		if (llmc_ack(session)) /* the service is gone */
+			return fprintf(stderr, "%s\n", llmc_error()), 1;
+		for (st = NULL; (st = llmc_next(session, st));)
+			if (show(st))
+				live--;
+			else /* wake at 16 tokens, or 20 ms after the first */
+				ready |= llmc_arm(st, 16, 20000);
 	}
-	llmc_close(s);
+	llmc_close(session);
 	return 0;
 }

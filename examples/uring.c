@@ -1,58 +1,57 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * uring.c - a stream in an io_uring loop: one POLL_ADD, many completions.
+ * uring.c - the session's descriptor in an io_uring: one POLL_ADD, multishot,
+ * gives a completion a wake.  It stays armed in the ring; the streams' wishes
+ * are armed in shared memory, which is no system call.
  *
- *	uring SOCKET PROMPT
- *
- * Each wake of the service is a completion; one without IORING_CQE_F_MORE was
- * the last, and the poll is asked for again.
+ *	LLM_SOCKET=... examples/uring 'a prompt'
  */
-#include <err.h>
 #include <errno.h>
 #include <liburing.h>
-#include <llmclient.h>
 #include <poll.h>
 #include <stdio.h>
+#include <llmclient.h>
 
-static void watch(struct io_uring *ring, int fd)
+static int watch(struct io_uring *ring, int fd)
 {
-	io_uring_prep_poll_multishot(io_uring_get_sqe(ring), fd, POLLIN);
-	io_uring_submit(ring);
+	struct io_uring_sqe *sqe = io_uring_get_sqe(ring);
+
+	io_uring_prep_poll_multishot(sqe, fd, POLLIN);
+	return io_uring_submit(ring);
 }
 
 int main(int argc, char **argv)
 {
-	struct llmc_options opt = { LLMC_OPTIONS_SIZE };
-	struct llmc_request req = { LLMC_REQUEST_SIZE };
+	struct llmc_request req = { .size = LLMC_REQUEST_SIZE,
+				    .text = argc > 1 ? argv[1] : "Hello" };
+	struct llmc_stream *stream;
 	struct io_uring_cqe *cqe;
 	struct io_uring ring;
-	struct llmc_stream *st;
-	struct llmc *s;
+	struct llmc *session;
 	char buf[256];
 	ssize_t n;
-	int ret = io_uring_queue_init(8, &ring, 0);
 
-	if (argc != 3 || ret)
-		errx(2, "usage: uring SOCKET PROMPT (io_uring: %d)", ret);
-	opt.socket = argv[1];
-	req.text = argv[2];
-	if (llmc_open(&s, &opt) || llmc_submit(s, &req, &st))
-		errx(1, "%s", llmc_error());
-	watch(&ring, llmc_fd(s));
-	do { /* read, arm, and sleep only where arming found nothing */
-		while ((n = llmc_read_text(st, buf, sizeof(buf), 0)) > 0)
-			fwrite(buf, 1, (size_t)n, stdout);
-		if (n != -EAGAIN || llmc_arm(st, 8, 20000))
-			continue;
-		if (io_uring_wait_cqe(&ring, &cqe))
-			break;
+	if (llmc_open(&session, NULL) || llmc_submit(session, &req, &stream))
+		return fprintf(stderr, "%s\n", llmc_error()), 1;
+	if (io_uring_queue_init(8, &ring, 0) ||
+	    watch(&ring, llmc_fd(session)) < 0)
+		return fprintf(stderr, "no io_uring here\n"), 1;
+	for (;;) {
+		while ((n = llmc_read_text(stream, buf, sizeof(buf), 0)) > 0)
+			printf("%.*s", (int)n, buf);
+		fflush(stdout);
+		if (n != -EAGAIN)
+			break; /* 0: the end; else the service is gone */
+		if (llmc_arm(stream, 1, 0) || io_uring_wait_cqe(&ring, &cqe))
+			continue; /* there already, or a signal: look again */
 		if (!(cqe->flags & IORING_CQE_F_MORE))
-			watch(&ring, llmc_fd(s));
+			watch(&ring, llmc_fd(session));
 		io_uring_cqe_seen(&ring, cqe);
-		llmc_ack(s); /* -EPIPE shows in the next read */
-	} while (n == -EAGAIN);
-	putchar('\n');
+		llmc_ack(session);
+	}
+	if (n < 0)
+		fprintf(stderr, "%s\n", llmc_error());
 	io_uring_queue_exit(&ring);
-	llmc_close(s);
-	return n != 0;
+	llmc_close(session);
+	return n < 0;
 }

@@ -127,8 +127,11 @@ static int connect_to(const char *path)
 	if (ret) {
 		ret = -errno;
 		close(fd);
-		return llmc_fail(ret, "no llmd at %s: %s", path,
-				 strerror(-ret));
+		return llmc_fail(ret, "%s%s: %s",
+				 ret == -ENOENT || ret == -ECONNREFUSED
+					 ? "no llmd at "
+					 : "",
+				 path, strerror(-ret));
 	}
 	return fd;
 }

@@ -32,7 +32,8 @@ int args_llmc(int error)
 {
 	int code = EXIT_FAILED;
 
-	if (error == -ENOENT || error == -ECONNREFUSED || error == -EPIPE)
+	if (error == -ENOENT || error == -ECONNREFUSED || error == -EPIPE ||
+	    error == -ETIMEDOUT)
 		code = EXIT_NO_DAEMON;
 	else if (error == -EACCES || error == -EPERM)
 		code = EXIT_DENIED;

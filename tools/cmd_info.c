@@ -19,7 +19,7 @@ static int read_args(const char *usage, const char *about, int argc,
 {
 	const char **operand = calloc((size_t)argc, sizeof(*operand));
 	const struct arg table[] = {
-		{ "--socket", ARG_STR, ret_socket, "PATH", "the service" },
+		{ "--socket", ARG_STR, ret_socket, "PATH", "of the service" },
 		{ "--format", ARG_CHOICE, ret_format, "F", "one of", 0, 0,
 		  formats },
 		{ 0 },

@@ -22,25 +22,41 @@ struct run {
 	struct arg_ids ids;
 	struct arg_list stop;
 	uint32_t format, logprobs;
+	char last; /* byte of text printed */
 	bool chat, special, ignore_eos, ids_given, logprobs_given;
 	bool t, k, p, m, r, seed, n_given;
 };
 
-/* Ctrl-C ends the stream, not the program: what came is kept. */
-static struct llmc_stream *running;
+/*
+ * Ctrl-C ends the stream, and the program once what came is printed; a second
+ * one ends the program at once.
+ */
+static struct llmc_stream *volatile running;
+static volatile sig_atomic_t interrupted;
 
 static void on_interrupt(int sig)
 {
 	(void)sig;
+	interrupted = 1;
 	if (running)
 		llmc_cancel(running); /* one store, one send: signal-safe */
+}
+
+/* Die of the signal, as a shell expects of what was interrupted. */
+static void die_if_interrupted(void)
+{
+	if (!interrupted)
+		return;
+	fflush(stdout);
+	signal(SIGINT, SIG_DFL);
+	raise(SIGINT);
 }
 
 static int read_args(struct run *o, int argc, char **argv, const char **operand,
 		     int *nr)
 {
 	const struct arg table[] = {
-		{ "--socket", ARG_STR, &o->socket, "PATH", "the service" },
+		{ "--socket", ARG_STR, &o->socket, "PATH", "of the service" },
 		{ "-n", ARG_U32, &o->req.max_tokens, "N",
 		  "tokens at most (default: the model's)", 1,
 		  LLM_MAX_LOG_TOKENS, .given = &o->n_given },
@@ -118,6 +134,9 @@ static int fill_prompt(struct run *o, const char **operand, int nr,
 {
 	size_t size = 0;
 
+	if (o->logprobs_given && o->format != FORMAT_JSON)
+		return args_fail(EXIT_USAGE,
+				 "--logprobs goes with --format json");
 	if (o->ids_given) {
 		if (nr)
 			return args_fail(EXIT_USAGE,
@@ -152,7 +171,7 @@ static int fill_prompt(struct run *o, const char **operand, int nr,
 	return 0;
 }
 
-static int print_text(struct llmc_stream *st)
+static int print_text(struct llmc_stream *st, struct run *o)
 {
 	char buf[4096];
 	ssize_t n;
@@ -162,6 +181,7 @@ static int print_text(struct llmc_stream *st)
 		    fflush(stdout))
 			return args_fail(EXIT_FAILED, "standard output: %s",
 					 strerror(errno));
+		o->last = buf[n - 1];
 	}
 	return n < 0 ? args_llmc((int)n) : EXIT_OK;
 }
@@ -213,65 +233,91 @@ static json_t *logprob_of(const struct llmc_token *t)
 			 "logprob", number(t->logprob), "top", top);
 }
 
-static int print_json(struct llmc_stream *st, const struct run *o)
-{
-	json_t *ids = json_array(), *logprobs = json_array(), *all;
-	struct llmc_result res = { 0 };
-	struct llmc_token tok[64];
-	char *text = NULL, *more;
-	size_t size = 0;
-	ssize_t n, i;
-	int ret;
+/* What a stream said, as it is gathered for --format json. */
+struct answer {
+	json_t *ids, *logprobs;
+	char *text; /* owned */
+	size_t text_size;
+};
 
-	ret = llmc_wait(st, UINT32_MAX, -1);
-	if (ret < 0)
-		return args_llmc(ret);
+static int gather(struct llmc_stream *st, bool logprobs, struct answer *a)
+{
+	struct llmc_token tok[64];
+	ssize_t n, i;
+	char *more;
+
 	while ((n = llmc_read(st, tok, 64)) > 0)
 		for (i = 0; i < n; i++) {
 			json_array_append_new(
-				ids, json_integer((json_int_t)tok[i].token));
-			if (o->logprobs_given)
-				json_array_append_new(logprobs,
+				a->ids, json_integer((json_int_t)tok[i].token));
+			if (logprobs)
+				json_array_append_new(a->logprobs,
 						      logprob_of(&tok[i]));
-			more = realloc(text, size + tok[i].text_len + 1);
+			more = realloc(a->text,
+				       a->text_size + tok[i].text_len + 1);
 			if (!more)
 				return args_fail(EXIT_FAILED, "out of memory");
-			text = more;
-			memcpy(text + size, tok[i].text, tok[i].text_len);
-			size += tok[i].text_len;
+			a->text = more;
+			memcpy(more + a->text_size, tok[i].text,
+			       tok[i].text_len);
+			a->text_size += tok[i].text_len;
 		}
-	if (n < 0 || (ret = llmc_result(st, &res)) < 0)
-		return args_llmc(n < 0 ? (int)n : ret);
-	all = json_pack("{s:o, s:s%, s:s, s:{s:I, s:I, s:I}, s:I}", "ids", ids,
-			"text", text ? text : "", size, "finish",
-			llmc_end_name(res.end), "usage", "prompt_tokens",
-			(json_int_t)res.prompt_tokens, "cached_tokens",
-			(json_int_t)res.cached_tokens, "completion_tokens",
-			(json_int_t)res.completion_tokens, "seed",
-			(json_int_t)res.seed);
+	return n < 0 ? args_llmc((int)n) : EXIT_OK;
+}
+
+static int print_answer(const struct answer *a, const struct llmc_result *res,
+			bool logprobs)
+{
+	/* a seed has 64 bits, more than JSON's readers give a number */
+	json_t *all = json_pack(
+		"{s:O, s:s%, s:s, s:{s:I, s:I, s:I}, s:o}", "ids", a->ids,
+		"text", a->text ? a->text : "", a->text_size, "finish",
+		llmc_end_name(res->end), "usage", "prompt_tokens",
+		(json_int_t)res->prompt_tokens, "cached_tokens",
+		(json_int_t)res->cached_tokens, "completion_tokens",
+		(json_int_t)res->completion_tokens, "seed",
+		json_sprintf("%llu", (unsigned long long)res->seed));
+
 	if (!all)
 		return args_fail(EXIT_FAILED, "text that is not UTF-8");
-	if (o->logprobs_given)
-		json_object_set(all, "logprobs", logprobs);
-	if (*res.why)
-		json_object_set_new(all, "why", json_string(res.why));
+	if (logprobs)
+		json_object_set(all, "logprobs", a->logprobs);
+	if (*res->why)
+		json_object_set_new(all, "why", json_string(res->why));
 	json_dumpf(all, stdout, JSON_COMPACT | JSON_REAL_PRECISION(9));
 	putchar('\n');
 	json_decref(all);
-	json_decref(logprobs);
-	free(text);
 	return EXIT_OK;
 }
 
+static int print_json(struct llmc_stream *st, const struct run *o)
+{
+	struct answer a = { json_array(), json_array(), NULL, 0 };
+	struct llmc_result res = { 0 };
+	int ret = llmc_wait(st, UINT32_MAX, -1);
+
+	ret = ret < 0 ? args_llmc(ret) : gather(st, o->logprobs_given, &a);
+	if (!ret) {
+		ret = llmc_result(st, &res);
+		ret = ret ? args_llmc(ret)
+			  : print_answer(&a, &res, o->logprobs_given);
+	}
+	json_decref(a.ids);
+	json_decref(a.logprobs);
+	free(a.text);
+	return ret;
+}
+
 /* How it ended decides the exit code. */
-static int finish(struct llmc_stream *st, uint32_t format)
+static int finish(struct llmc_stream *st, const struct run *o)
 {
 	struct llmc_result res;
 	int ret = llmc_result(st, &res);
 
 	if (ret)
 		return args_llmc(ret);
-	if (format != FORMAT_JSON && res.completion_tokens)
+	if (o->format != FORMAT_JSON && res.completion_tokens &&
+	    o->last != '\n')
 		putchar('\n');
 	if (res.end == LLM_END_REFUSED || res.end == LLM_END_ERROR)
 		return args_fail(res.error == EPERM || res.error == EACCES
@@ -284,22 +330,25 @@ static int finish(struct llmc_stream *st, uint32_t format)
 
 static int stream_out(struct llmc *s, struct run *o)
 {
+	struct sigaction sa = { .sa_handler = on_interrupt,
+				.sa_flags = (int)SA_RESETHAND };
 	struct llmc_stream *st;
 	int ret = llmc_submit(s, &o->req, &st);
 
 	if (ret)
 		return args_llmc(ret);
 	running = st;
-	signal(SIGINT, on_interrupt);
+	sigaction(SIGINT, &sa, NULL);
 	if (o->format == FORMAT_JSON)
 		ret = print_json(st, o);
 	else if (o->format == FORMAT_IDS)
 		ret = print_ids(st);
 	else
-		ret = print_text(st);
+		ret = print_text(st, o);
 	if (!ret)
-		ret = finish(st, o->format);
+		ret = finish(st, o);
 	running = NULL;
+	die_if_interrupted();
 	if (fflush(stdout) || ferror(stdout))
 		return args_fail(EXIT_FAILED, "standard output: %s",
 				 strerror(errno));

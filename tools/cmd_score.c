@@ -2,13 +2,19 @@
 /* cmd_score.c - llm score: teacher-forced likelihood of a text or of ids. */
 #include "tools/args.h"
 #include "tools/cmd.h"
+#include "tools/offline.h"
 #include "include/llmclient.h"
+#include "text/encode.h"
+#include "text/vocab.h"
 
 #include <errno.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+#define BLOCK	  16 /* tokens of a KV block */
+#define ARENA_MAX (64u << 20)
 
 struct total {
 	uint64_t count; /* predictions */
@@ -43,14 +49,26 @@ static int score(struct llmc *s, struct llmc_request *req, struct total *sum)
 	return EXIT_OK;
 }
 
+/* Ids that one request may hold: the context's, and the KV pool's. */
+static size_t window_of(const struct llmc *s, const char *socket)
+{
+	size_t window = llmc_model(s)->context;
+	struct llm_info info;
+
+	if (!llmc_info(socket, &info) && info.kv_blocks > 1 &&
+	    (info.kv_blocks - 1) * (size_t)BLOCK < window)
+		window = (info.kv_blocks - 1) * (size_t)BLOCK;
+	return window > 2 ? window : 2;
+}
+
 /*
  * Ids over the context go in windows that share one token, so that every id
  * but the first is predicted once; a window's first sees nothing before it.
  */
-static int score_ids(struct llmc *s, const struct arg_ids *ids,
+static int score_ids(struct llmc *s, size_t window, const struct arg_ids *ids,
 		     struct total *sum)
 {
-	size_t window = llmc_model(s)->context, at = 0, n;
+	size_t at = 0, n;
 	struct llmc_request req = { .size = LLMC_REQUEST_SIZE,
 				    .op = LLM_OP_SCORE,
 				    .flags = LLM_SQE_F_LOGPROBS };
@@ -69,72 +87,123 @@ static int score_ids(struct llmc *s, const struct arg_ids *ids,
 	return ret;
 }
 
-static int score_text(struct llmc *s, const char *path, struct total *sum)
+/* A whole text, turned into ids by the service. */
+static int score_text(struct llmc *s, const char *text, size_t size,
+		      struct total *sum)
 {
 	struct llmc_request req = { .size = LLMC_REQUEST_SIZE,
 				    .op = LLM_OP_SCORE,
-				    .flags = LLM_SQE_F_LOGPROBS };
-	size_t size;
-	char *text = args_file(path, &size);
-	int ret;
+				    .flags = LLM_SQE_F_LOGPROBS,
+				    .text = text,
+				    .text_len = size };
 
-	if (!text)
-		return EXIT_FAILED;
-	req.text = text;
-	req.text_len = size;
-	ret = size ? score(s, &req, sum)
-		   : args_fail(EXIT_USAGE, "%s: the text is empty", path);
-	free(text);
+	return score(s, &req, sum);
+}
+
+/* A text of any length, turned into ids by the model's files. */
+static int score_file(struct llmc *s, const char *model, size_t window,
+		      const char *text, size_t size, struct total *sum)
+{
+	struct arg_ids ids = { 0 };
+	struct vocab *v;
+	int ret = offline_open(model, &v);
+
+	if (ret)
+		return ret;
+	ret = offline_encode(v, text, size, ENCODE_BOS, &ids);
+	vocab_close(v);
+	if (!ret)
+		ret = score_ids(s, window, &ids, sum);
+	free(ids.id);
 	return ret;
 }
 
-int cmd_score(int argc, char **argv)
+struct what {
+	const char *socket, *model;
+	struct arg_ids ids;
+	bool ids_given;
+};
+
+static int read_args(struct what *w, int argc, char **argv,
+		     const char **operand, int *nr)
 {
-	struct llmc_options opt = { .size = LLMC_OPTIONS_SIZE,
-				    .nr_streams = 1,
-				    .arena_size = 16u << 20 };
-	const char **operand = calloc((size_t)argc, sizeof(*operand));
-	struct arg_ids ids = { 0 };
-	bool given = false;
 	const struct arg table[] = {
-		{ "--socket", ARG_STR, &opt.socket, "PATH", "the service" },
-		{ "--ids", ARG_IDS, &ids, "\"1 2 3\"", "ids in place of a file",
-		  .given = &given },
+		{ "--socket", ARG_STR, &w->socket, "PATH", "of the service" },
+		{ "--ids", ARG_IDS, &w->ids, "\"1 2 3\"",
+		  "ids in place of a file", .given = &w->ids_given },
+		{ "--model", ARG_STR, &w->model, "PATH",
+		  "its tokenizer.json: for a text over the context" },
 		{ 0 },
 	};
 	const struct args a = {
 		"llm score [OPTIONS] FILE|-",
 		"Feed a text and print `tokens N nll X ppl Y`: N predictions, X "
 		"their negative\nlog-likelihood in nats, Y = exp(X/N).  Ids over "
-		"the context go in windows that\noverlap by one; a text has to "
-		"fit.",
+		"the context go in windows that\noverlap by one, so that all but "
+		"the first are predicted; so does a text with\n--model, else it "
+		"has to fit.",
 		table,
 	};
+	int ret = args_read(&a, argc, argv, operand, nr);
+
+	if (!ret && (w->ids_given ? *nr : *nr != 1))
+		ret = args_fail(EXIT_USAGE, "give one FILE, - or --ids");
+	return ret;
+}
+
+int cmd_score(int argc, char **argv)
+{
+	struct llmc_options opt = { .size = LLMC_OPTIONS_SIZE,
+				    .nr_streams = 1 };
+	const char **operand = calloc((size_t)argc, sizeof(*operand));
 	struct total sum = { 0 };
 	struct llmc *s = NULL;
+	struct what w = { 0 };
+	char *text = NULL;
+	size_t size = 0;
 	int nr, ret;
 
 	if (!operand)
 		return args_fail(EXIT_FAILED, "out of memory");
-	ret = args_read(&a, argc, argv, operand, &nr);
-	if (!ret && (given ? nr : nr != 1))
-		ret = args_fail(EXIT_USAGE, "give one FILE, - or --ids");
+	ret = read_args(&w, argc, argv, operand, &nr);
 	if (ret)
 		goto out;
+	if (!w.ids_given) {
+		text = args_file(operand[0], &size);
+		ret = !text  ? EXIT_FAILED
+		      : size ? EXIT_OK
+			     : args_fail(EXIT_USAGE, "%s: the text is empty",
+					 operand[0]);
+	}
+	if (ret)
+		goto out;
+	opt.socket = w.socket;
+	/* room for a window of it, whatever the default: an id a byte at most */
+	opt.arena_size = (size * 4 + w.ids.nr * 4 + 131071) & ~65535ull;
+	if (opt.arena_size > ARENA_MAX)
+		opt.arena_size = ARENA_MAX;
 	ret = llmc_open(&s, &opt);
 	if (ret) {
 		ret = args_llmc(ret);
 		goto out;
 	}
-	ret = given ? score_ids(s, &ids, &sum)
-		    : score_text(s, operand[0], &sum);
+	if (w.ids_given)
+		ret = score_ids(s, window_of(s, w.socket), &w.ids, &sum);
+	else if (w.model)
+		ret = score_file(s, w.model, window_of(s, w.socket), text, size,
+				 &sum);
+	else
+		ret = score_text(s, text, size, &sum);
+	if (!ret && !sum.count)
+		ret = args_fail(EXIT_USAGE, "one token: nothing to predict");
 	if (!ret)
 		printf("tokens %llu nll %.6f ppl %.6f\n",
 		       (unsigned long long)sum.count, sum.nll,
 		       exp(sum.nll / (double)sum.count));
 out:
 	llmc_close(s);
-	free(ids.id);
+	free(text);
+	free(w.ids.id);
 	free(operand);
 	return ret < 0 ? EXIT_OK : ret;
 }

@@ -2,7 +2,7 @@
 /* cmd_text.c - llm tokenize and detokenize: the model's files, no service. */
 #include "tools/args.h"
 #include "tools/cmd.h"
-#include "base/err.h"
+#include "tools/offline.h"
 #include "text/decode.h"
 #include "text/encode.h"
 #include "text/vocab.h"
@@ -11,42 +11,18 @@
 #include <stdlib.h>
 #include <string.h>
 
-static int open_vocab(const char *model, struct vocab **ret)
-{
-	struct err err = { 0 };
-
-	if (!model)
-		model = getenv("LLM_MODEL");
-	if (!model)
-		return args_fail(
-			EXIT_USAGE,
-			"--model PATH (or LLM_MODEL): a tokenizer.json "
-			"or its folder");
-	if (vocab_open(ret, model, &err))
-		return args_fail(EXIT_FAILED, "%s", err.text);
-	return 0;
-}
-
 static int tokenize(const struct vocab *v, const char *text, size_t size,
 		    unsigned flags)
 {
-	struct err err = { 0 };
-	struct encode *e;
-	struct ids ids = { 0 };
-	int ret = encode_open(&e, v);
+	struct arg_ids ids = { 0 };
+	int ret = offline_encode(v, text, size, flags, &ids);
 	size_t i;
 
-	if (ret)
-		return args_fail(EXIT_FAILED, "out of memory");
-	ret = encode(e, text, size, flags, &ids, &err);
-	if (ret)
-		ret = args_fail(EXIT_FAILED, "%s", err.text);
 	for (i = 0; !ret && i < ids.nr; i++)
-		printf("%s%u", i ? " " : "", ids.v[i]);
+		printf("%s%u", i ? " " : "", ids.id[i]);
 	if (!ret)
 		putchar('\n');
-	ids_free(&ids);
-	encode_close(e);
+	free(ids.id);
 	return ret;
 }
 
@@ -82,7 +58,7 @@ int cmd_tokenize(int argc, char **argv)
 	if (!ret && nr != 1)
 		ret = args_fail(EXIT_USAGE, "found %d texts, allowed one", nr);
 	if (!ret)
-		ret = open_vocab(model, &v);
+		ret = offline_open(model, &v);
 	if (ret)
 		goto out;
 	text = operand[0];
@@ -169,7 +145,7 @@ int cmd_detokenize(int argc, char **argv)
 	if (!ret && !ids.nr)
 		ret = args_fail(EXIT_USAGE, "no ids");
 	if (!ret)
-		ret = open_vocab(model, &v);
+		ret = offline_open(model, &v);
 	if (!ret)
 		ret = detokenize(v, &ids, !hide);
 	free(in);

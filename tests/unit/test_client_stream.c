@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Streams of the client library against an engine of the test's own.  A seam
- * test: both sides share the words by address, so TSan judges their orders.
+ * Streams of the client library against an engine of the test's own.
+ * A seam test: both share the words by address, so TSan judges their orders.
  */
 #include "tests/test.h"
 #include "tests/unit/fake_service.h"
