@@ -1,0 +1,885 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The keeper, in a process of its own, with a stub in the engine's place: a
+ * small engine that does on command what engines should not.
+ */
+#include "tests/test.h"
+#include "base/err.h"
+#include "daemon/areas.h"
+#include "daemon/board.h"
+#include "daemon/carrier.h"
+#include "daemon/carrier_sock.h"
+#include "daemon/handover.h"
+#include "daemon/keeper.h"
+#include "tests/system/raw.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+
+#define MS 1000000ull
+
+/* Shared by test, keeper and stub. */
+static struct shared {
+	/* written by: the test */
+	uint32_t deaf;	    /* 1: the stub reads nothing, and is not ready */
+	uint32_t fail;	    /* 1: it fails to start, with a line */
+	uint32_t die;	    /* a signal it sends itself in its next step */
+	uint32_t die_early; /* ... before it is ready, in every life */
+	uint32_t hang;	    /* 1: its next step never ends */
+	uint32_t stubborn;  /* 1: it does not drain */
+	uint64_t step_limit_ns;
+	/* written by: the stub */
+	uint32_t lives, host_writable, memfds, listeners;
+	int32_t pid;
+	uint32_t nr_blamed; /* as the last life found it */
+	struct board_row blamed;
+	/* written by: the keeper */
+	struct err err;
+} * sh;
+
+static char sock[64];
+static pid_t keeper;
+static struct keeper_options opt;
+
+/* ---- the stub -------------------------------------------------------- */
+
+struct stub_session {
+	struct session *s;
+	uint32_t max[64]; /* tokens wanted; 0: the slot does not run */
+};
+
+/* What of the keeper is left in this process that must not be? */
+static void look_around(void)
+{
+	char line[512], path[300], to[128];
+	unsigned long from, end;
+	struct dirent *d;
+	FILE *f = fopen("/proc/self/maps", "re");
+	DIR *dir = opendir("/proc/self/fd");
+	ssize_t n;
+
+	while (f && fgets(line, sizeof(line), f)) {
+		if (strstr(line, "memfd:llm-session") &&
+		    sscanf(line, "%lx-%lx", &from, &end) == 2 &&
+		    end - from == 4096 && strstr(line, " rw-s "))
+			sh->host_writable++;
+	}
+	while (dir && (d = readdir(dir))) {
+		int on = 0;
+		socklen_t len = sizeof(on);
+
+		snprintf(path, sizeof(path), "/proc/self/fd/%s", d->d_name);
+		n = readlink(path, to, sizeof(to) - 1);
+		if (n <= 0)
+			continue;
+		to[n] = 0;
+		if (strstr(to, "memfd:llm-session"))
+			sh->memfds++;
+		getsockopt(atoi(d->d_name), SOL_SOCKET, SO_ACCEPTCONN, &on,
+			   &len);
+		sh->listeners += on != 0;
+	}
+	fclose(f);
+	closedir(dir);
+}
+
+static void stub_take(struct carrier *c, struct stub_session *ss)
+{
+	struct carrier_work w;
+	uint32_t i;
+
+	while (c->take(c, &w)) {
+		struct stub_session *t = &ss[w.session->index];
+
+		switch (w.kind) {
+		case CARRIER_OPEN:
+			memset(t, 0, sizeof(*t));
+			t->s = w.session;
+			for (i = 0; i < w.session->nr_streams; i++)
+				if (LLM_COMMIT_STATE(w.session->commit[i]) ==
+				    LLM_ST_RUNNING)
+					t->max[i] = session_record(w.session, i)
+							    ->max_tokens;
+			break;
+		case CARRIER_CLOSE:
+			t->s = NULL;
+			break;
+		case CARRIER_SQE:
+			i = w.sqe.stream;
+			t->max[i] = w.sqe.max_tokens;
+			session_record(t->s, i)->max_tokens = t->max[i];
+			shm_publish(&t->s->commit[i],
+				    LLM_COMMIT(w.sqe.gen, LLM_ST_RUNNING, 0,
+					       0));
+			break;
+		default:
+			break;
+		}
+	}
+	c->ack(c);
+}
+
+/* One token for each stream that runs; how many run on. */
+static uint32_t stub_step(struct carrier *c, struct board *b,
+			  struct stub_session *ss)
+{
+	uint32_t i, k, run = 0;
+	uint64_t w;
+
+	b->nr_rows = 1;
+	b->row[0] = (struct board_row){ .session = ss[0].s ? ss[0].s->id : 0,
+					.stream = 3,
+					.gen = 9 };
+	shm_publish(&b->step_begin_ns, raw_now());
+	while (shm_load(&sh->hang))
+		usleep(1000);
+	if (shm_load(&sh->die)) {
+		int sig = (int)sh->die;
+
+		sh->die = 0;
+		raise(sig);
+	}
+	shm_publish(&b->step_begin_ns, 0ull);
+	for (k = 0; k < 64; k++)
+		for (i = 0; ss[k].s && i < ss[k].s->nr_streams; i++) {
+			if (!ss[k].max[i])
+				continue;
+			w = ss[k].s->commit[i] + 1;
+			if (LLM_COMMIT_TAIL(w) == ss[k].max[i]) {
+				w = LLM_COMMIT(LLM_COMMIT_GEN(w), LLM_ST_END,
+					       LLM_END_LENGTH, ss[k].max[i]);
+				ss[k].max[i] = 0;
+			}
+			shm_publish(&ss[k].s->commit[i], w);
+			b->commits++;
+			run += ss[k].max[i] != 0;
+			c->wake(c, ss[k].s);
+		}
+	c->flush(c);
+	return run;
+}
+
+static int stub(void *arg, const struct handover *in)
+{
+	static struct stub_session ss[64];
+	struct board *b = in->board;
+	struct carrier *c;
+	uint32_t run = 1;
+
+	(void)arg;
+	sh->lives++;
+	sh->pid = getpid();
+	sh->nr_blamed = b->nr_blamed;
+	sh->blamed = b->blamed[0];
+	look_around();
+	if (sh->fail) {
+		snprintf(b->failed, sizeof(b->failed), "the stub has no model");
+		return -EINVAL;
+	}
+	if (sh->die_early)
+		raise((int)sh->die_early);
+	while (shm_load(&sh->deaf))
+		usleep(1000);
+	if (carrier_sock_start(in, &c, NULL))
+		return -EIO;
+	memcpy(b->info.model.name, "stub", 5);
+	b->step_limit_ns = sh->step_limit_ns;
+	stub_take(c, ss);
+	shm_publish(&b->ready, 1u);
+	for (;;) {
+		if (shm_load(&b->draining) && !run && !sh->stubborn)
+			return 0;
+		if (c->wait(c, run ? raw_now() + MS : raw_now() + 20 * MS) ==
+			    -ESHUTDOWN &&
+		    !sh->stubborn)
+			return 0;
+		stub_take(c, ss);
+		run = stub_step(c, b, ss);
+	}
+}
+
+/* ---- the test's side ------------------------------------------------- */
+
+static bool ask_info(struct llm_info *info);
+
+static void spawn(void)
+{
+	opt.socket_path = sock;
+	opt.engine = stub;
+	fflush(stdout);
+	keeper = fork();
+	if (keeper == 0) {
+		int ret, null = open("/dev/null", O_WRONLY);
+
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		dup2(null, 2);
+		ret = keeper_run(&opt, &sh->err);
+		_exit(ret ? 1 : 0);
+	}
+}
+
+static void prepare(void)
+{
+	static int n;
+
+	if (keeper > 0) { /* a test before failed */
+		kill(keeper, SIGKILL);
+		waitpid(keeper, NULL, 0);
+	}
+	keeper = 0;
+	if (!sh)
+		sh = mmap(NULL, sizeof(*sh), PROT_READ | PROT_WRITE,
+			  MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	memset(sh, 0, sizeof(*sh));
+	sh->step_limit_ns = 1000000 * MS;
+	snprintf(sock, sizeof(sock), "/tmp/llm-keeper-%d-%d", getpid(), n++);
+	memset(&opt, 0, sizeof(opt));
+	opt.limits = (struct roster_limits){ .max_sessions = 64,
+					     .max_sessions_uid = 64,
+					     .max_bytes_uid = 1ull << 40 };
+	opt.max_crashes = 5;
+	opt.socket_mode = 0600;
+}
+
+/* Wait for @cond, 5 s at most. */
+#define UNTIL(cond)                                                            \
+	do {                                                                   \
+		int tries_ = 0;                                                \
+		while (!(cond) && ++tries_ < 5000)                             \
+			usleep(1000);                                          \
+		CHECK(cond);                                                   \
+	} while (0)
+
+static bool is_ready(void)
+{
+	struct llm_info info;
+
+	return ask_info(&info) && info.daemon == LLM_DAEMON_READY;
+}
+
+static void start(void)
+{
+	spawn();
+	UNTIL(is_ready());
+}
+
+static int stop_by(int sig)
+{
+	int st = -1;
+
+	if (sig)
+		kill(keeper, sig);
+	waitpid(keeper, &st, 0);
+	keeper = 0;
+	return WIFEXITED(st) ? WEXITSTATUS(st) : 128 + WTERMSIG(st);
+}
+
+/* Say hello with @op; the reply, and @size bytes behind it.  The connection. */
+static int hello(uint32_t op, struct llm_hello_reply *rep, void *more,
+		 size_t size)
+{
+	struct llm_hello h = { .size = sizeof(h),
+			       .magic = LLM_HELLO_MAGIC,
+			       .op = op };
+	int fd = raw_connect(sock);
+
+	memset(rep, 0, sizeof(*rep));
+	h.setup.size = sizeof(h.setup);
+	if (fd < 0 || send(fd, &h, sizeof(h), MSG_NOSIGNAL) != sizeof(h) ||
+	    recv(fd, rep, sizeof(*rep), MSG_WAITALL) != sizeof(*rep)) {
+		if (fd >= 0)
+			close(fd);
+		return -1;
+	}
+	if (!rep->error && more)
+		(void)!recv(fd, more, size, MSG_WAITALL);
+	return fd;
+}
+
+static bool ask_info(struct llm_info *info)
+{
+	struct llm_hello_reply rep;
+	int fd = hello(LLM_HELLO_INFO, &rep, info, sizeof(*info));
+
+	if (fd >= 0)
+		close(fd);
+	return fd >= 0 && !rep.error && rep.elem_size == sizeof(*info);
+}
+
+static uint32_t nr_sessions(void)
+{
+	struct llm_info info = { 0 };
+
+	ask_info(&info);
+	return info.nr_sessions;
+}
+
+static const struct llm_host_ctl *host(const struct raw *r)
+{
+	return (const struct llm_host_ctl *)r->host;
+}
+
+/* Ask for @n tokens in @slot; true once all are there. */
+static void submit(struct raw *r, uint32_t slot, uint32_t n)
+{
+	struct raw_ask a = { .prompt_len = 1, .max_tokens = n };
+
+	CHECK(raw_submit(r, slot, &a));
+	raw_bell(r);
+}
+
+static bool ended(const struct raw *r, uint32_t slot)
+{
+	uint64_t w = raw_peek(r, slot);
+
+	return LLM_COMMIT_GEN(w) == r->gen[slot] &&
+	       LLM_COMMIT_STATE(w) == LLM_ST_END;
+}
+
+static int count_fds(pid_t pid)
+{
+	char path[64];
+	DIR *d;
+	int n = 0;
+
+	snprintf(path, sizeof(path), "/proc/%d/fd", pid);
+	d = opendir(path);
+	while (d && readdir(d))
+		n++;
+	if (d)
+		closedir(d);
+	return n;
+}
+
+/* ---- one service a path ---------------------------------------------- */
+
+TEST(a_session_is_opened_served_and_given_back)
+{
+	struct raw r;
+	int fds, eng_fds;
+
+	prepare();
+	start();
+	usleep(20000); /* those who asked whether it is ready have left */
+	fds = count_fds(keeper);
+	eng_fds = count_fds(sh->pid);
+	CHECK_EQ(raw_open(&r, sock), 0);
+	CHECK_EQ(host(&r)->session, r.su.session);
+	CHECK(r.su.session != 0);
+	CHECK_EQ(host(&r)->daemon, LLM_DAEMON_READY);
+	CHECK_EQ(host(&r)->epoch, 1);
+	/* one descriptor a session on each side: the connection */
+	UNTIL(count_fds(keeper) == fds + 1);
+	CHECK_EQ(count_fds(sh->pid), eng_fds + 1);
+	submit(&r, 0, 5);
+	UNTIL(ended(&r, 0));
+	CHECK_EQ(nr_sessions(), 1);
+	raw_close(&r);
+	UNTIL(nr_sessions() == 0);
+	UNTIL(count_fds(keeper) == fds);
+	CHECK_EQ(count_fds(sh->pid), eng_fds);
+	CHECK_EQ(stop_by(SIGTERM), 0);
+	CHECK(access(sock, F_OK) < 0);
+}
+
+TEST(a_second_daemon_on_the_socket_is_told_so)
+{
+	struct err err = { 0 };
+	struct stat st;
+
+	prepare();
+	start();
+	CHECK_EQ(stat(sock, &st), 0);
+	CHECK_EQ(st.st_mode & 07777, 0600);
+	CHECK_EQ(keeper_run(&opt, &err), -EADDRINUSE);
+	CHECK(strstr(err.text, "another daemon (pid "));
+	CHECK(strstr(err.text, sock));
+	CHECK(is_ready()); /* the first one is as before */
+	CHECK_EQ(stop_by(SIGTERM), 0);
+}
+
+TEST(a_dead_daemons_socket_is_replaced_and_a_file_is_not)
+{
+	mode_t old;
+	struct stat st;
+	int fd;
+
+	prepare();
+	start();
+	kill(keeper, SIGKILL);
+	waitpid(keeper, NULL, 0);
+	CHECK_EQ(access(sock, F_OK), 0);
+	old = umask(0777);
+	opt.socket_mode = 0666;
+	spawn();
+	opt.socket_mode = 0600;
+	umask(old);
+	UNTIL(is_ready());
+	CHECK_EQ(stat(sock, &st), 0);
+	CHECK_EQ(st.st_mode & 07777, 0666); /* whatever the umask */
+	CHECK_EQ(stop_by(SIGTERM), 0);
+	fd = open(sock, O_CREAT | O_RDWR, 0600);
+	CHECK(fd >= 0);
+	close(fd);
+	CHECK_EQ(keeper_run(&opt, &sh->err), -ENOTSOCK);
+	CHECK_EQ(access(sock, F_OK), 0);
+	unlink(sock);
+}
+
+TEST(an_engine_dies_with_its_keeper)
+{
+	pid_t engine;
+
+	prepare();
+	start();
+	engine = sh->pid;
+	kill(keeper, SIGKILL);
+	waitpid(keeper, NULL, 0);
+	keeper = 0;
+	UNTIL(kill(engine, 0) < 0);
+	unlink(sock);
+}
+
+/* ---- what an engine has ---------------------------------------------- */
+
+TEST(an_engine_has_no_writable_host_no_memfd_and_does_not_listen)
+{
+	struct raw r[3];
+	int i;
+
+	prepare();
+	start();
+	for (i = 0; i < 3; i++)
+		CHECK_EQ(raw_open(&r[i], sock), 0);
+	kill(sh->pid, SIGKILL); /* the next one inherits three sessions */
+	UNTIL(sh->lives == 2 && is_ready());
+	CHECK_EQ(sh->host_writable, 0);
+	CHECK_EQ(sh->memfds, 0);
+	CHECK_EQ(sh->listeners, 0);
+	for (i = 0; i < 3; i++)
+		raw_close(&r[i]);
+	CHECK_EQ(stop_by(SIGTERM), 0);
+}
+
+TEST(streams_go_on_in_the_next_engine_and_the_epoch_tells)
+{
+	struct llm_info info;
+	struct raw r;
+
+	prepare();
+	start();
+	CHECK_EQ(raw_open(&r, sock), 0);
+	submit(&r, 1, 200);
+	UNTIL(LLM_COMMIT_TAIL(raw_peek(&r, 1)) > 5);
+	kill(sh->pid, SIGKILL);
+	UNTIL(ended(&r, 1));
+	CHECK_EQ(LLM_COMMIT_TAIL(raw_peek(&r, 1)), 200);
+	/* +1 for the loss, +1 for the start */
+	CHECK_EQ(host(&r)->epoch, 3);
+	CHECK_EQ(host(&r)->daemon, LLM_DAEMON_READY);
+	CHECK(ask_info(&info));
+	CHECK_EQ(info.restarts, 1);
+	CHECK_EQ(info.epoch, 3);
+	CHECK_EQ(sh->nr_blamed, 0); /* SIGKILL blames nobody */
+	submit(&r, 1, 3);
+	UNTIL(ended(&r, 1));
+	raw_close(&r);
+	CHECK_EQ(stop_by(SIGTERM), 0);
+}
+
+TEST(a_fault_in_a_step_is_blamed_on_its_rows)
+{
+	struct raw r;
+
+	prepare();
+	start();
+	CHECK_EQ(raw_open(&r, sock), 0);
+	submit(&r, 0, 50);
+	UNTIL(ended(&r, 0));
+	sh->die = SIGSEGV;
+	UNTIL(sh->lives == 2 && is_ready());
+	CHECK_EQ(sh->nr_blamed, 1);
+	CHECK_EQ(sh->blamed.session, r.su.session);
+	CHECK_EQ(sh->blamed.stream, 3);
+	CHECK_EQ(sh->blamed.gen, 9);
+	raw_close(&r);
+	CHECK_EQ(stop_by(SIGTERM), 0);
+}
+
+TEST(a_step_that_hangs_is_ended_by_the_watchdog_and_blamed)
+{
+	struct raw r;
+
+	prepare();
+	sh->step_limit_ns = 100 * MS;
+	start();
+	CHECK_EQ(raw_open(&r, sock), 0);
+	sh->hang = 1;
+	UNTIL(host(&r)->epoch > 1);
+	sh->hang = 0;
+	UNTIL(is_ready());
+	CHECK_EQ(sh->nr_blamed, 1);
+	submit(&r, 0, 3);
+	UNTIL(ended(&r, 0));
+	raw_close(&r);
+	CHECK_EQ(stop_by(SIGTERM), 0);
+}
+
+/* ---- while the engine does not answer -------------------------------- */
+
+/* A hello of a session whose reply is not awaited. */
+static int half_open(void)
+{
+	struct llm_hello h = { .size = sizeof(h),
+			       .magic = LLM_HELLO_MAGIC,
+			       .op = LLM_HELLO_SESSION };
+	int fd = raw_connect(sock);
+
+	h.setup.size = sizeof(h.setup);
+	CHECK(fd >= 0);
+	CHECK_EQ(send(fd, &h, sizeof(h), 0), sizeof(h));
+	return fd;
+}
+
+TEST(a_deaf_engine_holds_up_nobody_but_who_waits_for_it)
+{
+	struct llm_hello_reply rep;
+	struct pollfd p = { .events = POLLIN };
+	struct llm_info info;
+	int fd[5], i;
+
+	prepare();
+	sh->deaf = 1;
+	spawn();
+	UNTIL(ask_info(&info));
+	CHECK_EQ(info.daemon, LLM_DAEMON_NONE);
+	for (i = 0; i < 5; i++)
+		fd[i] = half_open();
+	UNTIL(nr_sessions() == 5);
+	close(fd[0]); /* one gives up: it is held until the engine is heard */
+	p.fd = fd[1];
+	CHECK_EQ(poll(&p, 1, 50), 0); /* no reply yet, ... */
+	CHECK(ask_info(&info));	      /* ... but the keeper answers */
+	sh->deaf = 0;
+	for (i = 1; i < 5; i++) {
+		CHECK_EQ(recv(fd[i], &rep, sizeof(rep), MSG_WAITALL),
+			 sizeof(rep));
+		CHECK_EQ(rep.error, 0);
+	}
+	UNTIL(nr_sessions() == 4);
+	for (i = 1; i < 5; i++)
+		close(fd[i]);
+	UNTIL(nr_sessions() == 0);
+	CHECK_EQ(stop_by(SIGTERM), 0);
+}
+
+TEST(when_it_dies_deaf_those_who_waited_are_served_by_the_next)
+{
+	struct llm_hello_reply rep;
+	int fd, gone;
+
+	prepare();
+	start();
+	kill(sh->pid, SIGSTOP);
+	fd = half_open();
+	gone = half_open();
+	UNTIL(nr_sessions() == 2);
+	close(gone);
+	kill(sh->pid, SIGKILL);
+	CHECK_EQ(recv(fd, &rep, sizeof(rep), MSG_WAITALL), sizeof(rep));
+	CHECK_EQ(rep.error, 0);
+	UNTIL(sh->lives == 2 && nr_sessions() == 1);
+	close(fd);
+	UNTIL(nr_sessions() == 0);
+	CHECK_EQ(stop_by(SIGTERM), 0);
+}
+
+TEST(many_sessions_may_wait_for_a_deaf_engine_at_once)
+{
+	struct llm_hello_reply rep;
+	int fd[200], i;
+
+	prepare();
+	opt.limits.max_sessions = opt.limits.max_sessions_uid = 200;
+	sh->deaf = 1;
+	spawn();
+	UNTIL(raw_connect(sock) >= 0);
+	for (i = 0; i < 200; i++)
+		fd[i] = half_open();
+	UNTIL(nr_sessions() == 200);
+	for (i = 0; i < 200; i += 2)
+		close(fd[i]);
+	sh->deaf = 0;
+	for (i = 1; i < 200; i += 2) {
+		CHECK_EQ(recv(fd[i], &rep, sizeof(rep), MSG_WAITALL),
+			 sizeof(rep));
+		CHECK_EQ(rep.error, 0);
+	}
+	UNTIL(nr_sessions() == 100);
+	CHECK_EQ(stop_by(SIGTERM), 0);
+	for (i = 1; i < 200; i += 2)
+		close(fd[i]);
+}
+
+/* ---- ends ------------------------------------------------------------ */
+
+TEST(a_model_that_fails_at_start_is_one_line_and_no_second_try)
+{
+	prepare();
+	sh->fail = 1;
+	spawn();
+	CHECK_EQ(stop_by(0), 1);
+	CHECK_STR(sh->err.text, "the stub has no model");
+	CHECK_EQ(sh->lives, 1);
+	CHECK(access(sock, F_OK) < 0);
+}
+
+TEST(a_crash_loop_ends_and_everyone_sees_it)
+{
+	struct raw r;
+	char b;
+
+	prepare();
+	start();
+	CHECK_EQ(raw_open(&r, sock), 0);
+	sh->die_early = SIGABRT;
+	kill(sh->pid, SIGABRT);
+	CHECK_EQ(stop_by(0), 1);
+	CHECK(strstr(sh->err.text, "5 engines in a row"));
+	CHECK_EQ(sh->lives, 5);
+	CHECK_EQ(host(&r)->daemon, LLM_DAEMON_FAILED);
+	CHECK_EQ(recv(r.conn, &b, 1, 0), 0);
+	raw_close(&r);
+}
+
+TEST(sigterm_lets_streams_end_and_admits_nobody)
+{
+	struct llm_hello_reply rep;
+	struct raw r;
+	int fd;
+
+	prepare();
+	start();
+	CHECK_EQ(raw_open(&r, sock), 0);
+	submit(&r, 0, 300);
+	UNTIL(LLM_COMMIT_TAIL(raw_peek(&r, 0)) > 0);
+	kill(keeper, SIGTERM);
+	UNTIL(host(&r)->daemon == LLM_DAEMON_DRAINING);
+	fd = hello(LLM_HELLO_SESSION, &rep, NULL, 0);
+	CHECK_EQ(rep.error, -ESHUTDOWN);
+	close(fd);
+	CHECK_EQ(stop_by(0), 0);
+	CHECK_EQ(LLM_COMMIT_TAIL(raw_peek(&r, 0)), 300);
+	CHECK(ended(&r, 0));
+	raw_close(&r);
+}
+
+TEST(draining_has_a_limit_and_a_second_signal_has_none)
+{
+	struct raw r;
+	uint64_t t0;
+
+	prepare();
+	opt.drain_timeout_ns = 50 * MS;
+	start();
+	CHECK_EQ(raw_open(&r, sock), 0);
+	submit(&r, 0, 1u << 20);
+	t0 = raw_now();
+	CHECK_EQ(stop_by(SIGTERM), 0);
+	CHECK(raw_now() - t0 >= 50 * MS);
+	CHECK(raw_now() - t0 < 1500 * MS); /* it was asked, not killed */
+	raw_close(&r);
+
+	prepare();
+	sh->stubborn = 1;
+	start();
+	kill(keeper, SIGINT);
+	UNTIL(ask_info(&(struct llm_info){ 0 }));
+	t0 = raw_now();
+	CHECK_EQ(stop_by(SIGTERM), 0);
+	CHECK(raw_now() - t0 < 1500 * MS);
+}
+
+TEST(an_engine_that_dies_while_it_drains_is_started_again)
+{
+	struct raw r;
+
+	prepare();
+	start();
+	CHECK_EQ(raw_open(&r, sock), 0);
+	submit(&r, 0, 400);
+	UNTIL(LLM_COMMIT_TAIL(raw_peek(&r, 0)) > 0);
+	kill(keeper, SIGTERM);
+	UNTIL(host(&r)->daemon == LLM_DAEMON_DRAINING);
+	kill(sh->pid, SIGKILL);
+	CHECK_EQ(stop_by(0), 0);
+	CHECK_EQ(sh->lives, 2);
+	CHECK_EQ(LLM_COMMIT_TAIL(raw_peek(&r, 0)), 400);
+	raw_close(&r);
+}
+
+/* ---- bounds ---------------------------------------------------------- */
+
+TEST(a_uid_has_a_quota_of_sessions_and_of_memory)
+{
+	struct llm_hello_reply rep;
+	int fd[6], i;
+
+	prepare();
+	opt.limits.max_sessions_uid = 3;
+	start();
+	for (i = 0; i < 3; i++) {
+		fd[i] = hello(LLM_HELLO_SESSION, &rep, NULL, 0);
+		CHECK_EQ(rep.error, 0);
+	}
+	fd[3] = hello(LLM_HELLO_SESSION, &rep, NULL, 0);
+	CHECK_EQ(rep.error, -EDQUOT);
+	CHECK(strstr((char *)rep.why, "at most 3"));
+	close(fd[3]);
+	close(fd[0]); /* given back at once it can be had again */
+	UNTIL(nr_sessions() == 2);
+	fd[0] = hello(LLM_HELLO_SESSION, &rep, NULL, 0);
+	CHECK_EQ(rep.error, 0);
+	for (i = 0; i < 3; i++)
+		close(fd[i]);
+	CHECK_EQ(stop_by(SIGTERM), 0);
+
+	prepare(); /* a default session is 68 MiB and some pages */
+	opt.limits.max_bytes_uid = 140ull << 20;
+	start();
+	for (i = 0; i < 2; i++) {
+		fd[i] = hello(LLM_HELLO_SESSION, &rep, NULL, 0);
+		CHECK_EQ(rep.error, 0);
+	}
+	fd[2] = hello(LLM_HELLO_SESSION, &rep, NULL, 0);
+	CHECK_EQ(rep.error, -EDQUOT);
+	CHECK(strstr((char *)rep.why, "bytes in 2 sessions"));
+	for (i = 0; i < 3; i++)
+		close(fd[i]);
+	CHECK_EQ(stop_by(SIGTERM), 0);
+}
+
+TEST(who_says_no_hello_is_refused_in_time_and_slow_ones_are_not)
+{
+	struct llm_hello h = { .size = sizeof(h),
+			       .magic = LLM_HELLO_MAGIC,
+			       .op = LLM_HELLO_SESSION };
+	struct llm_hello_reply rep;
+	int silent, slow, half;
+	uint64_t t0;
+	size_t i;
+
+	prepare();
+	opt.hello_timeout_ns = 400 * MS;
+	start();
+	h.setup.size = sizeof(h.setup);
+	silent = raw_connect(sock);
+	half = raw_connect(sock);
+	slow = raw_connect(sock);
+	t0 = raw_now();
+	CHECK_EQ(send(half, &h, 20, 0), 20);
+	for (i = 0; i < sizeof(h); i++) {
+		CHECK_EQ(send(slow, (char *)&h + i, 1, 0), 1);
+		usleep(500);
+	}
+	CHECK_EQ(recv(slow, &rep, sizeof(rep), MSG_WAITALL), sizeof(rep));
+	CHECK_EQ(rep.error, 0);
+	CHECK_EQ(recv(silent, &rep, sizeof(rep), MSG_WAITALL), sizeof(rep));
+	CHECK_EQ(rep.error, -ETIMEDOUT);
+	CHECK_EQ(recv(half, &rep, sizeof(rep), MSG_WAITALL), sizeof(rep));
+	CHECK_EQ(rep.error, -ETIMEDOUT);
+	CHECK_EQ(recv(half, &rep, 1, 0), 0); /* and closed */
+	CHECK(raw_now() - t0 < 3000 * MS);
+	close(silent);
+	close(half);
+	close(slow);
+	CHECK_EQ(stop_by(SIGTERM), 0);
+}
+
+TEST(a_bad_hello_is_refused_in_a_line_and_hurts_nobody)
+{
+	struct llm_hello_reply rep;
+	int fd;
+
+	prepare();
+	start();
+	fd = raw_connect(sock);
+	CHECK_EQ(send(fd, "GET / HTTP/1.1\r\n\r\n", 18, 0), 18);
+	CHECK_EQ(recv(fd, &rep, sizeof(rep), MSG_WAITALL), sizeof(rep));
+	CHECK_EQ(rep.error, -EBADMSG);
+	CHECK(strstr((char *)rep.why, "not an llm client"));
+	close(fd);
+	fd = hello(77, &rep, NULL, 0);
+	CHECK_EQ(rep.error, -EOPNOTSUPP);
+	close(fd);
+	CHECK(is_ready());
+	CHECK_EQ(stop_by(SIGTERM), 0);
+}
+
+TEST(the_list_shows_ones_sessions_and_what_they_do)
+{
+	struct llm_session_info si[4];
+	struct llm_hello_reply rep;
+	struct raw r[2];
+	int i, fd;
+
+	prepare();
+	start();
+	for (i = 0; i < 2; i++)
+		CHECK_EQ(raw_open(&r[i], sock), 0);
+	submit(&r[1], 0, 7);
+	submit(&r[1], 1, 1u << 20);
+	UNTIL(ended(&r[1], 0));
+	memset(si, 0, sizeof(si));
+	fd = hello(LLM_HELLO_LIST, &rep, si, 2 * sizeof(si[0]));
+	CHECK_EQ(rep.error, 0);
+	CHECK_EQ(rep.nr, 2);
+	CHECK_EQ(rep.elem_size, sizeof(si[0]));
+	CHECK_EQ(recv(fd, &rep, 1, 0), 0); /* then closed */
+	close(fd);
+	for (i = 0; i < 2; i++) {
+		CHECK_EQ(si[i].session, r[i].su.session);
+		CHECK_EQ(si[i].uid, getuid());
+		CHECK_EQ(si[i].pid, getpid());
+		CHECK_EQ(si[i].streams, RAW_STREAMS);
+	}
+	CHECK_EQ(si[0].queued + si[0].running + si[0].ended, 0);
+	CHECK_EQ(si[1].running, 1);
+	CHECK_EQ(si[1].ended, 1);
+	CHECK(si[1].tokens >= 7);
+	for (i = 0; i < 2; i++)
+		raw_close(&r[i]);
+	CHECK_EQ(stop_by(SIGKILL), 128 + SIGKILL);
+	unlink(sock);
+}
+
+TEST(asleep_with_sessions_open_the_keeper_uses_no_cpu)
+{
+	char path[64], buf[512];
+	unsigned long ut, st, a = 0, b = 0;
+	struct raw r;
+	int i;
+
+	prepare();
+	start();
+	CHECK_EQ(raw_open(&r, sock), 0);
+	snprintf(path, sizeof(path), "/proc/%d/schedstat", keeper);
+	for (i = 0; i < 2; i++) {
+		FILE *f = fopen(path, "re");
+
+		CHECK(f && fgets(buf, sizeof(buf), f));
+		CHECK_EQ(sscanf(buf, "%lu %lu", &ut, &st), 2);
+		fclose(f);
+		*(i ? &b : &a) = ut; /* ns on a CPU */
+		if (!i)
+			sleep(1);
+	}
+	CHECK(b - a < 1000000); /* 10 ms in 10 s */
+	raw_close(&r);
+	CHECK_EQ(stop_by(SIGTERM), 0);
+}
