@@ -294,22 +294,47 @@ static int read_yarn(struct rope *r, double context, const char *where,
 			    &r->attention, err);
 }
 
+/*
+ * The object that describes the rope, or NULL: rope_parameters (transformers
+ * 5) before rope_scaling (4).  A rope a kind of layer, objects in the object,
+ * is another model.
+ */
+static int find_rope(const char *where, const json_t *cfg, const json_t **ret,
+		     struct err *err)
+{
+	const char *field = json_has(cfg, "rope_parameters") ? "rope_parameters"
+							     : "rope_scaling";
+	json_t *obj = json_object_get(cfg, field), *v;
+	const char *key;
+
+	*ret = json_is_null(obj) ? NULL : obj;
+	if (!*ret)
+		return 0;
+	if (!json_is_object(obj))
+		return err_set(err, -EINVAL, "%s: %s is not an object", where,
+			       field);
+	json_object_foreach(obj, key, v)
+	{
+		if (json_is_object(v))
+			return err_set(err, -EINVAL,
+				       "%s: %s has its own %s, supported is "
+				       "one rope for all layers",
+				       where, key, field);
+	}
+	return 0;
+}
+
 static int read_rope(struct arch *a, const char *where, const json_t *cfg,
 		     struct err *err)
 {
-	const json_t *scaling = json_object_get(cfg, "rope_scaling");
+	const json_t *scaling;
 	struct rope *r = &a->rope;
 	double partial = 1;
-	int ret;
+	int ret = find_rope(where, cfg, &scaling, err);
 
+	if (ret)
+		return ret;
 	r->theta = 10000;
-	if (json_has(cfg, "rope_parameters"))
-		scaling = json_object_get(cfg, "rope_parameters");
-	if (scaling && !json_is_null(scaling) && !json_is_object(scaling))
-		return err_set(err, -EINVAL,
-			       "%s: rope_scaling or rope_parameters is not an "
-			       "object",
-			       where);
 	if ((ret = json_get_f64(where, cfg, "rope_theta", 1.001, 1e15,
 				&r->theta, err)) ||
 	    (ret = json_get_f64(where, scaling, "rope_theta", 1.001, 1e15,
@@ -409,13 +434,17 @@ static int read_eos(struct arch *a, const char *where, const json_t *cfg,
 		const json_t *e = json_is_array(v) ? json_array_get(v, i) : v;
 		json_int_t id = json_integer_value(e);
 
-		if (!json_is_integer(e) || id < 0 || id >= a->vocab)
-			return err_set(
-				err, -EINVAL,
-				"%s: eos_token_id is %" JSON_INTEGER_FORMAT
-				"%s, allowed 0 to %u",
-				where, id, json_is_integer(e) ? "" : "?",
-				a->vocab - 1);
+		if (!json_is_integer(e))
+			return err_set(err, -EINVAL,
+				       "%s: eos_token_id is neither an integer "
+				       "nor a list of them",
+				       where);
+		if (id < 0 || id >= a->vocab)
+			return err_set(err, -EINVAL,
+				       "%s: eos_token_id is "
+				       "%" JSON_INTEGER_FORMAT
+				       ", allowed 0 to %u",
+				       where, id, a->vocab - 1);
 		a->eos[i] = (uint32_t)id;
 	}
 	a->nr_eos = (uint32_t)n;
