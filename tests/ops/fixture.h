@@ -14,6 +14,9 @@
 
 #include <math.h>
 #include <stdlib.h>
+#ifdef __SANITIZE_ADDRESS__
+#include <sanitizer/lsan_interface.h>
+#endif
 
 #define MAX_LAYERS 2
 
@@ -46,6 +49,9 @@ static inline void *fx_take(size_t n)
 
 	if (!p)
 		abort();
+#ifdef __SANITIZE_ADDRESS__
+	__lsan_ignore_object(p);
+#endif
 	return p;
 }
 

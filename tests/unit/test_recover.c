@@ -85,7 +85,7 @@ static struct {
 	char bad[200];
 } S;
 
-static void bad(const char *fmt, ...)
+__attribute__((format(printf, 1, 2))) static void bad(const char *fmt, ...)
 {
 	va_list ap;
 

@@ -29,7 +29,7 @@ is "the library shows the calls of its header and nothing else" "$shown" "$decla
 
 # what it takes from outside is the C library: no jansson, no daemon
 needed=$(readelf -d "$B/libllmclient.so" | sed -n 's/.*(NEEDED).*\[\(.*\)\]/\1/p' |
-	grep -vE '^(libc\.so|ld-linux|libpthread|lib[atu]*san|libgcc_s|libm\.so)')
+	grep -vE '^(libc\.so|ld-linux|libpthread|lib[a-z]*san|libgcc_s|libm\.so)')
 is "it needs the C library only" "$needed" ""
 
 soname=$(readelf -d "$B/libllmclient.so" | sed -n 's/.*(SONAME).*\[\(.*\)\]/\1/p')
