@@ -18,6 +18,7 @@ install: all
 	sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@VERSION@|$(VERSION)|' packaging/llmclient.pc.in \
 		>$(AT)/lib/pkgconfig/llmclient.pc
 	for m in $(wildcard doc/man/*.[1-8]); do $(INSTALL) 644 $$m $(AT)/share/man/man$${m##*.}/$${m##*/}; done
+	$(INSTALL) 644 packaging/llmd.conf $(AT)/share/doc/llm/llmd.conf
 	$(INSTALL) 644 COPYING $(AT)/share/doc/llm/COPYING
 	for l in $(wildcard LICENSES/*.txt); do $(INSTALL) 644 $$l $(AT)/share/doc/llm/$$l; done
 ifneq ($(SYSTEMD),)

@@ -14,7 +14,7 @@
 
 struct tally {
 	uint32_t nr_threads;
-	uint32_t times[MAX_ITEMS]; /* plain: two writers would be a race */
+	uint32_t times[MAX_ITEMS + 1]; /* plain: two writers would be a race */
 	uint32_t bad;
 	uint32_t busy; /* rounds of work an item */
 };
