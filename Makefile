@@ -66,8 +66,8 @@ all: $(BINS) $(CLIENT_LIBS) $(EXAMPLES)
 
 # ---- objects; the AVX files carry their own flags.  -fno-tree-ter and
 # -fno-tree-reassoc keep the register tiles from spilling (measured, gcc)
-GCCFLAGS_TILE := $(shell $(CC) -fno-tree-ter -fno-tree-reassoc -E -x c /dev/null >/dev/null 2>&1 && \
-	$(CC) --version | grep -qi clang || echo -fno-tree-ter -fno-tree-reassoc)
+GCCFLAGS_TILE := $(shell $(CC) --version 2>/dev/null | grep -qi clang || \
+	echo -fno-tree-ter -fno-tree-reassoc)
 $(B)/obj/kernels/cpu/%_avx2.o: TILE = -O3 -mavx2 -mfma -mf16c $(GCCFLAGS_TILE)
 $(B)/obj/kernels/cpu/%_avx512.o: TILE = -O3 -mavx2 -mfma -mf16c -mavx512f -mavx512bw -mavx512dq -mavx512vl $(GCCFLAGS_TILE)
 $(B)/obj/%.o: %.c

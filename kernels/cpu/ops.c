@@ -7,12 +7,17 @@
 #include "kernels/ref/ref.h"
 #include "base/err.h"
 
+#include <cpuid.h>
 #include <errno.h>
 
 static int usable_avx2(void)
 {
+	unsigned int a, b, c, d;
+
+	/* clang 14 has no name for F16C */
 	return __builtin_cpu_supports("avx2") &&
-	       __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c");
+	       __builtin_cpu_supports("fma") &&
+	       __get_cpuid(1, &a, &b, &c, &d) && (c & bit_F16C);
 }
 
 /* q, o and the states of a thread's tiles. */

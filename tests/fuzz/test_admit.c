@@ -3,7 +3,8 @@
  * Random entries, parameters and prompts, most of them nearly right, into the
  * engine as clients would send them.  Whatever comes: a slot ends in one of
  * the ways of the contract, what was admitted keeps every bound that the rest
- * of the engine relies on, and nothing is left behind.  LLM_FUZZ_ROUNDS makes it longer.
+ * of the engine relies on, and nothing is left behind.  LLM_FUZZ_ROUNDS makes
+ * it longer.
  */
 #include "tests/unit/rig.h"
 

@@ -708,9 +708,8 @@ TEST(score_gives_each_id_its_logprob)
 	rig_close(r);
 }
 
-static void *user(void *arg)
+static const char *use(struct rig *r)
 {
-	struct rig *r = arg;
 	uint32_t turn, got;
 
 	for (turn = 1; turn <= 20; turn++) {
@@ -733,6 +732,11 @@ static void *user(void *arg)
 		llmc_release(b);
 	}
 	return NULL;
+}
+
+static void *user(void *rig)
+{
+	return (void *)use(rig); /* NULL, or what went wrong */
 }
 
 TEST(many_threads_each_with_a_session_do_not_meet)
