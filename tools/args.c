@@ -143,6 +143,23 @@ int args_ids(const char *what, const char *text, struct arg_ids *ids)
 	}
 }
 
+/* Ids on the command line, or, for more than it holds, on standard input. */
+static int read_ids(const char *name, const char *v, struct arg_ids *ids)
+{
+	char *in;
+	size_t size;
+	int ret;
+
+	if (strcmp(v, "-"))
+		return args_ids(name, v, ids);
+	in = args_stdin(&size);
+	if (!in)
+		return args_fail(EXIT_FAILED, "out of memory");
+	ret = args_ids(name, in, ids);
+	free(in);
+	return ret;
+}
+
 static int read_value(const struct arg *o, const char *v)
 {
 	struct arg_list *l = o->to;
@@ -173,7 +190,7 @@ static int read_value(const struct arg *o, const char *v)
 		ret = read_choice(o, v);
 		break;
 	case ARG_IDS:
-		ret = args_ids(o->name, v, o->to);
+		ret = read_ids(o->name, v, o->to);
 		break;
 	case ARG_LIST:
 		items = realloc(l->item, (l->nr + 1) * sizeof(*items));

@@ -11,13 +11,13 @@
 #include <stdint.h>
 
 enum arg_kind {
-	ARG_FLAG,   /* bool */
-	ARG_STR,    /* const char * */
-	ARG_U32,    /* uint32_t in [min, max] */
-	ARG_U64,    /* uint64_t, any */
-	ARG_FLOAT,  /* float in [min, max] */
-	ARG_LIST,   /* struct arg_list: may be given again */
-	ARG_IDS,    /* struct arg_ids: "1 2 3", also with commas */
+	ARG_FLAG,  /* bool */
+	ARG_STR,   /* const char * */
+	ARG_U32,   /* uint32_t in [min, max] */
+	ARG_U64,   /* uint64_t, any */
+	ARG_FLOAT, /* float in [min, max] */
+	ARG_LIST,  /* struct arg_list: may be given again */
+	ARG_IDS, /* struct arg_ids: "1 2 3", also with commas; - reads stdin */
 	ARG_CHOICE, /* uint32_t: index into `choices` */
 };
 

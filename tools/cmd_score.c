@@ -74,9 +74,6 @@ static int score_ids(struct llmc *s, size_t window, const struct arg_ids *ids,
 				    .flags = LLM_SQE_F_LOGPROBS };
 	int ret = EXIT_OK;
 
-	if (ids->nr < 2)
-		return args_fail(EXIT_USAGE, "found %zu ids, allowed 2 or more",
-				 ids->nr);
 	while (!ret && at + 1 < ids->nr) {
 		n = ids->nr - at < window ? ids->nr - at : window;
 		req.ids = ids->id + at;
@@ -130,7 +127,8 @@ static int read_args(struct what *w, int argc, char **argv,
 	const struct arg table[] = {
 		{ "--socket", ARG_STR, &w->socket, "PATH", "of the service" },
 		{ "--ids", ARG_IDS, &w->ids, "\"1 2 3\"",
-		  "ids in place of a file", .given = &w->ids_given },
+		  "ids in place of a file; - reads them",
+		  .given = &w->ids_given },
 		{ "--model", ARG_STR, &w->model, "PATH",
 		  "its tokenizer.json: for a text over the context" },
 		{ 0 },
@@ -148,6 +146,10 @@ static int read_args(struct what *w, int argc, char **argv,
 
 	if (!ret && (w->ids_given ? *nr : *nr != 1))
 		ret = args_fail(EXIT_USAGE, "give one FILE, - or --ids");
+	if (!ret && w->ids_given && w->ids.nr < 2)
+		ret = args_fail(EXIT_USAGE,
+				"--ids: found %zu, allowed 2 or more",
+				w->ids.nr);
 	return ret;
 }
 
