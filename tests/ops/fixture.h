@@ -14,9 +14,6 @@
 
 #include <math.h>
 #include <stdlib.h>
-#ifdef __SANITIZE_ADDRESS__
-#include <sanitizer/lsan_interface.h>
-#endif
 
 #define MAX_LAYERS 2
 
@@ -42,17 +39,32 @@ static inline uint32_t fx_below(uint32_t n)
 	return (uint32_t)(fx_next() % n);
 }
 
-/* ---- memory that ends with the program: tests are short ---- */
+/* ---- memory: listed, so that it is never lost, only kept too long ---- */
+struct fx_mem {
+	_Alignas(64) struct fx_mem *next;
+	struct fx_mem *prev;
+};
+static struct fx_mem fx_all = { &fx_all, &fx_all };
+
 static inline void *fx_take(size_t n)
 {
-	void *p = calloc(1, n + 64);
+	struct fx_mem *m = calloc(1, sizeof(*m) + n);
 
-	if (!p)
+	if (!m)
 		abort();
-#ifdef __SANITIZE_ADDRESS__
-	__lsan_ignore_object(p);
-#endif
-	return p;
+	m->next = fx_all.next;
+	m->prev = &fx_all;
+	m->next->prev = fx_all.next = m;
+	return m + 1;
+}
+
+static inline void fx_free(void *p)
+{
+	struct fx_mem *m = (struct fx_mem *)p - 1;
+
+	m->prev->next = m->next;
+	m->next->prev = m->prev;
+	free(m);
 }
 
 static inline float *fx_floats(size_t n, float scale, float middle)
@@ -119,7 +131,12 @@ static inline struct weight fx_weight(enum weight_type type, uint32_t rows,
 
 static inline float *fx_rope(uint32_t rotary)
 {
-	float *t = fx_take((size_t)MAX_CONTEXT * rotary * 4);
+	static float *made[129]; /* by rotary dimension */
+	float *t = made[rotary];
+
+	if (t)
+		return t;
+	t = made[rotary] = fx_take((size_t)MAX_CONTEXT * rotary * 4);
 
 	for (uint32_t p = 0; p < MAX_CONTEXT; p++)
 		for (uint32_t i = 0; i < rotary / 2; i++) {
@@ -308,7 +325,7 @@ static inline void f64_matmul(const struct weight *w, const float *bias,
 			sum += row[k] * x[k];
 		y[r] = sum + (bias ? bias[r] : 0);
 	}
-	free(row);
+	fx_free(row);
 }
 
 static inline void f64_norm(const double *x, const float *w, uint32_t n,

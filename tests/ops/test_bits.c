@@ -24,8 +24,8 @@ static struct trace trace(const struct fx_model *m)
 
 static void trace_free(struct trace *t)
 {
-	free(t->logits);
-	free(t->x);
+	fx_free(t->logits);
+	fx_free(t->x);
 }
 
 /* Rows [row, row + n) of the step just run are positions [first, ..). */
@@ -277,7 +277,7 @@ TEST(a_row_touches_exactly_its_keys)
 		ops->close(ctx);
 		trace_free(&want);
 		trace_free(&got);
-		free(nan);
+		fx_free(nan);
 	}
 }
 

@@ -222,7 +222,7 @@ static void run_qkv(struct bench *b, const struct cache *c, uint32_t first)
 			  s->attn_scale);
 		f64_heads(s, c->k + at * nk, s->nr_kv_heads, w->k_norm, at, 1);
 		CHECK(fx_error(q + t * nq, c->q + at * nq, nq) < TOLERANCE);
-		free(x);
+		fx_free(x);
 	}
 }
 
@@ -288,12 +288,12 @@ static void check_attention(struct bench *b, const struct fx_seq *seq,
 			CHECK(fx_error(a + (size_t)t * nq, want, nq) <
 			      ATTENTION_TOLERANCE);
 		}
-		free(a);
+		fx_free(a);
 		first += n;
 	}
-	free(c.q);
-	free(c.k);
-	free(c.v);
+	fx_free(c.q);
+	fx_free(c.k);
+	fx_free(c.v);
 }
 
 TEST(attention_through_scattered_blocks_equals_float64)
