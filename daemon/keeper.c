@@ -654,6 +654,7 @@ int keeper_run(const struct keeper_options *opt, struct err *err)
 	ret = seating_init(&k->seating, &opt->limits, k->epoll, err);
 	if (ret)
 		goto out_loop;
+	k->seating.model = &k->board->info.model;
 	ret = listen_open(&k->listen, opt->socket_path, opt->socket_mode,
 			  opt->make_dir, err);
 	if (ret)

@@ -71,14 +71,18 @@ void seating_deinit(struct seating *t, const struct err *why)
  * To OPEN: whoever shall write ENGINE has it mapped.  Seal it, give the
  * client what is his, and let go of the files.
  */
-static void seat_open(struct seat *s)
+static void seat_open(const struct seating *t, struct seat *s)
 {
 	static const int size = WAKE_BUFFER;
+	uint8_t *model = s->areas.engine + s->areas.setup.off_info;
 	struct llm_hello_reply reply;
 	int fd[AREAS_NR];
 	struct err err;
 	int ret;
 
+	/* the same bytes that the engine stores there, in whatever order */
+	if (t->model->vocab)
+		memcpy(model, t->model, sizeof(*t->model));
 	ret = areas_seal(&s->areas, &err);
 	if (!ret)
 		ret = areas_share(&s->areas, fd, &err);
@@ -185,7 +189,7 @@ void seating_bury(struct seating *t)
 		if (s->state == SEAT_CLOSING)
 			roster_close(&t->roster, s);
 		else if (s->state == SEAT_NEW || s->state == SEAT_HANDED)
-			seat_open(s);
+			seat_open(t, s);
 	}
 	while (fifo_pop(&t->pending, &i))
 		;
@@ -196,7 +200,7 @@ void seating_add(struct seating *t, struct seat *s)
 {
 	assert(s->state == SEAT_NEW);
 	if (t->ctl < 0) { /* the next engine inherits it */
-		seat_open(s);
+		seat_open(t, s);
 		return;
 	}
 	fifo_push(&t->pending, s->index);
@@ -240,6 +244,6 @@ void seating_message(struct seating *t, const struct handover_msg *m)
 			strerror(-m->error));
 		seat_refuse(t, s, &err);
 	} else if (s->state == SEAT_HANDED) {
-		seat_open(s);
+		seat_open(t, s);
 	}
 }

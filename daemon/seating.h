@@ -32,6 +32,12 @@ struct seating {
 	int ctl;   /* borrowed: to the engine that lives; -1: none does */
 	uint64_t ctl_data; /* of ctl in epoll */
 	bool full;	   /* ctl takes no more now */
+	/*
+	 * Borrowed: what an engine that serves has said of its model (vocab 0:
+	 * nothing yet).  A client is to find it in ENGINE with the reply, and
+	 * the engine opens the session only in its next round.
+	 */
+	const struct llm_model *model;
 };
 
 int seating_init(struct seating *t, const struct roster_limits *limits,

@@ -1,0 +1,218 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: MIT
+# slow test
+# What a person types: every command and option of llm, against the model that
+# ships, and what comes back: standard output, exit code, one line of error.
+set -u
+. "$(dirname "$0")/lib.sh"
+[[ -x $B/llmd && -x $LLM ]] || skip_all "no llmd in $B"
+
+# ---- offline ------------------------------------------------------------
+tok=tests/data/tokenizers/bpe-llama3
+read -r hello < <(python3 -c 'import json,sys
+print(*json.load(open(sys.argv[1]))["hello_with_special"])' $tok/vectors.json)
+ask tokenize --model $tok "Hello"
+is "tokenize adds BOS as transformers does" "$OUT" "$hello"
+ask tokenize --model $tok/tokenizer.json --no-bos "Hello"
+is "tokenize --no-bos" "$OUT" "${hello#* }"
+ids=$OUT
+ask detokenize --model $tok "$ids"
+is "detokenize gives the text back" "$OUT" "Hello"
+# shellcheck disable=SC2086	# many operands are meant
+ask detokenize --model $tok $ids
+is "detokenize takes ids one by one" "$OUT" "Hello"
+OUT=$(printf 'na\xc3\xafve caf\xc3\xa9' | "$LLM" tokenize --model $tok --no-bos -)
+OUT=$(echo "$OUT" | "$LLM" detokenize --model $tok -)
+is "tokenize and detokenize read standard input" "$OUT" "naïve café"
+ask --help
+is "llm --help" "$RC" 0
+for c in run score tokenize detokenize ps info ping; do
+	like "llm --help names $c" "$OUT" "$c"
+done
+ask run --help
+is "llm run --help" "$RC" 0
+for o in -n --temperature --top-k --top-p --min-p --seed --stop --ignore-eos \
+	--logprobs --class --chat --special --format --ids --socket --deadline; do
+	[[ $OUT == *" $o "* ]] || not_ok "llm run --help tells of $o"
+done
+ask --version
+like "llm --version" "$OUT" '^llm [0-9]+\.[0-9]+\.[0-9]+$'
+
+# ---- the model that ships -----------------------------------------------
+model=$(shipped_model) || skip_all "no model with a tokenizer"
+serve --model "$model" --threads 2 || { not_ok "llmd starts" && finish; }
+run() { ask run --socket "$SOCK" "$@"; }
+json() { run --format json "$@"; }
+
+run --chat "what does tar do?"
+like "--chat: what tar does" "$OUT" 'tar - .*archiv'
+run --chat "man ls"
+like "--chat: man ls" "$OUT" 'ls - list directory contents'
+chat=$OUT
+is "run ends with 0" "$RC" 0
+is "run says nothing on standard error" "$ERR" ""
+OUT=$(printf 'man ls' | "$LLM" run --socket "$SOCK" --chat -)
+is "- reads the prompt from standard input" "$OUT" "$chat"
+OUT=$(LLM_SOCKET=$SOCK "$LLM" run --chat "man ls")
+is "LLM_SOCKET names the service" "$OUT" "$chat"
+mkdir "$TMP/run" && ln -s "$SOCK" "$TMP/run/llmd.sock"
+OUT=$(env -u LLM_SOCKET XDG_RUNTIME_DIR="$TMP/run" "$LLM" run --chat "man ls")
+is "then the runtime directory" "$OUT" "$chat"
+
+json --chat "man ls"
+is "json: one line" "$(wc -l <<<"$OUT")" 1
+is "json: text" "$(field text)" "$chat"
+is "json: finish" "$(field finish)" stop
+list=$(field ids | tr -d '[],')
+is "json: completion_tokens counts ids" "$(field usage.completion_tokens)" "$(wc -w <<<"$list")"
+run --chat --format ids "man ls"
+is "--format ids" "$OUT" "$list"
+# special tokens show nothing, and the end token is one
+ask detokenize --model "$model" --no-special "$list"
+is "the ids are those of the text" "$OUT" "$chat"
+
+prompt="the <|user|> file"
+json -n 4 "$prompt"
+is "special tokens in a prompt are text" "$(field usage.prompt_tokens)" \
+	"$("$LLM" tokenize --model "$model" --no-special "$prompt" | wc -w)"
+json -n 4 --special "$prompt"
+is "--special parses them" "$(field usage.prompt_tokens)" \
+	"$("$LLM" tokenize --model "$model" "$prompt" | wc -w)"
+json --ids "5 6 7" -n 9 --ignore-eos
+is "--ids are fed as they stand" "$(field usage.prompt_tokens)" 3
+is "-n is exact with --ignore-eos" "$(field ids | wc -w)" 9
+is "-n ends with length" "$(field finish)" length
+json --ids "5 6 7" --ignore-eos
+is "without -n: max_new_tokens of the model" "$(field usage.completion_tokens)" 256
+
+# ---- sampling -----------------------------------------------------------
+json --ids "10 20 30" -n 24 --ignore-eos --temperature 0
+greedy=$(field ids)
+for o in "--top-k 1" "--top-p 0.00001" "--min-p 1"; do
+	# shellcheck disable=SC2086
+	json --ids "10 20 30" -n 24 --ignore-eos --temperature 1 --seed 3 $o
+	is "$o is greedy" "$(field ids)" "$greedy"
+done
+hot=(--ids "10 20 30" -n 24 --ignore-eos --temperature 1.5)
+json "${hot[@]}" --seed 7
+one=$(field ids)
+json "${hot[@]}" --seed 7
+is "the same seed, the same tokens" "$(field ids)" "$one"
+json "${hot[@]}" --seed 8
+if [[ $(field ids) != "$one" ]]; then ok "another seed, others"; else not_ok "another seed, others" "$one"; fi
+json "${hot[@]}"
+seed=$(field seed) one=$(field ids)
+json "${hot[@]}" --seed "$seed"
+is "the seed that was drawn is told, and gives them again" "$(field ids)" "$one"
+json "${hot[@]}" --seed 18446744073709551615
+is "the largest seed is told as it was given" "$(field seed)" 18446744073709551615
+for c in interactive batch idle; do
+	json --ids "10 20 30" -n 24 --ignore-eos --temperature 0 --class $c
+	is "--class $c changes no token" "$(field ids)" "$greedy"
+done
+json --ids "10 20 30" -n 24 --ignore-eos --temperature 0 --logprobs 3
+is "--logprobs changes no token" "$(field ids)" "$greedy"
+is "--logprobs: of each token, and the likeliest in order" "$(python3 -c '
+import json, sys
+o = json.loads(sys.argv[1])
+for i, l in zip(o["ids"], o["logprobs"]):
+    t = l["top"]
+    assert l["id"] == i == t[0]["id"] and l["logprob"] == t[0]["logprob"] <= 0
+    assert len(t) == 3 and t[0]["logprob"] >= t[1]["logprob"] >= t[2]["logprob"]
+    assert len({x["id"] for x in t}) == 3
+print(len(o["logprobs"]))' "$OUT" 2>&1 | tail -n 1)" 24
+
+# a stop string that begins in one token and ends in another
+json --chat "man ls"
+read -r stop < <(python3 -c '
+import json, sys
+o = json.loads(sys.argv[1]); t = o["text"]
+print(t[len(t)//2-3:len(t)//2+4].strip())' "$OUT")
+json --chat "man ls" --stop "no such words" --stop "$stop"
+is "--stop: text up to it, whatever the tokens" "$(field text)" "${chat%%"$stop"*}"
+is "--stop: finish" "$(field finish)" stop
+
+# ---- score --------------------------------------------------------------
+ask score --socket "$SOCK" --ids "5 6 7 8"
+like "score" "$OUT" '^tokens 3 nll [0-9.]+ ppl [0-9.]+$'
+cold=$OUT
+ask score --socket "$SOCK" --ids "5 6 7 8"
+is "score again: the same to the last digit" "$OUT" "$cold"
+echo "list directory contents" >"$TMP/text"
+ask score --socket "$SOCK" "$TMP/text"
+like "score FILE" "$OUT" '^tokens [0-9]+ nll [0-9.]+ ppl [0-9.]+$'
+is "ppl is exp(nll/tokens)" "$(awk '{ r = exp($4 / $2) / $6; print (r > 0.999999 && r < 1.000001) }' <<<"$OUT")" 1
+
+# ---- looking at it ------------------------------------------------------
+ask ping --socket "$SOCK"
+like "ping" "$OUT" '^.+ answers in [0-9.]+ ms$'
+ask info --socket "$SOCK"
+like "info: state" "$OUT" 'state +"ready"'
+ask info --socket "$SOCK" --format json
+is "info: epoch" "$(field epoch)" 1
+is "info: nothing runs" "$(field running)" 0
+is "info: vocabulary" "$(field model.vocab)" 4096
+ask ps --socket "$SOCK"
+is "ps: nobody there" "$(wc -l <<<"$OUT")" 1
+
+# ---- ends from outside --------------------------------------------------
+# long: a run of many tokens, its engine stopped (SIGSTOP) in the middle; the
+# client's pid in KID, the engine's in ENGINE
+long() {
+	"$LLM" run --socket "$SOCK" --format json --ids "5 6 7" -n 1000 --ignore-eos \
+		>"$TMP/long" 2>"$TMP/long.err" &
+	KID=$!
+	local i
+	for ((i = 0; i < 200; i++)); do
+		ask ps --socket "$SOCK" --format json
+		if [[ $OUT == *'"running":1'* ]]; then
+			ENGINE=$(engine)
+			kill -STOP "$ENGINE"
+			ask ps --socket "$SOCK" --format json
+			[[ $OUT == *'"running":1'* ]] && return 0
+			kill -CONT "$ENGINE"
+			break
+		fi
+		sleep 0.02
+	done
+	return 1
+}
+if long; then
+	is "ps: one session" "$(field 0.pid)" "$KID"
+	kill -INT "$KID"
+	sleep 0.1
+	kill -CONT "$ENGINE"
+	wait "$KID"
+	is "SIGINT: the client ends of it" "$?" 130
+	OUT=$(<"$TMP/long")
+	is "SIGINT cancels" "$(field finish)" cancelled
+else
+	skip "SIGINT cancels" "the model is too fast to be caught"
+fi
+json --ids "5 6 7" -n 1000 --ignore-eos --deadline 30
+is "--deadline ends it" "$(field finish)" deadline
+is "--deadline: what came is kept" "$(field ids | wc -w)" "$(field usage.completion_tokens)"
+
+"$B/llmd" --model "$model" --socket "$SOCK" >"$TMP/second" 2>&1 </dev/null
+is "a second daemon on the socket fails" "$(($? > 0))" 1
+is "... in one line" "$(wc -l <"$TMP/second")" 1
+json --chat "man ls"
+is "... and the first one serves on" "$(field text)" "$chat"
+
+if long; then
+	(sleep 0.3 && kill -CONT "$ENGINE") &
+	stop
+	is "SIGTERM drains and exits 0" "$RC" 0
+	wait "$KID"
+	is "SIGTERM: the client ends with 0" "$?" 0
+	OUT=$(<"$TMP/long")
+	is "SIGTERM: its stream was finished" "$(field usage.completion_tokens)" 1000
+else
+	stop
+	is "SIGTERM exits 0" "$RC" 0
+	skip "SIGTERM drains" "the model is too fast to be caught"
+fi
+ask run --socket "$SOCK" "hi"
+is "no daemon: exit 4" "$RC" 4
+is "no daemon: one line" "$(wc -l <"$TMP/err")" 1
+finish
