@@ -29,6 +29,8 @@
 #define MAX_TENANTS	   1024u
 #define TARGET_GAP_NS	   50000000ull
 #define STEP_LIMIT_NS	   60000000000ull
+#define RAMP_ROWS	   32u	/* rows of the first step */
+#define RAMP_STEPS	   20u	/* then the scheduler's own model is fitted */
 #define MAX_NEW_TOKENS	   256u /* where generation_config is silent */
 
 static uint64_t clock_ns(void)
@@ -127,6 +129,8 @@ static int open_sched(struct engine *e, struct err *err)
 	if (ret)
 		return err_set(err, ret, "no memory for steps of %u tokens",
 			       e->max_tokens);
+	if (e->batch.max_tokens > RAMP_ROWS)
+		e->batch.max_tokens = RAMP_ROWS;
 	return 0;
 }
 
@@ -297,6 +301,25 @@ static void engine_wake(struct engine *e)
 
 /* ---- the loop --------------------------------------------------------- */
 
+/*
+ * How long a step takes is learnt from steps.  Until then they begin small and
+ * double while they are quick, so that the first one is no step of seconds:
+ * an engine that is killed again and again (or one that has a thousand
+ * prompts to compute anew) still commits tokens early in each of its lives.
+ */
+static void ramp(struct engine *e, uint64_t elapsed_ns)
+{
+	uint64_t gap = e->sched.opt.target_gap_ns[CLASS_INTERACTIVE];
+	uint32_t *rows = &e->batch.max_tokens;
+
+	if (*rows == e->max_tokens)
+		return;
+	if (elapsed_ns < gap / 2 && e->batch.nr_tokens > *rows / 2)
+		*rows *= 2;
+	if (++e->nr_ramp == RAMP_STEPS || *rows > e->max_tokens)
+		*rows = e->max_tokens;
+}
+
 /* Compute the batch; its rows are on the board meanwhile, for blame. */
 static int engine_step(struct engine *e)
 {
@@ -311,6 +334,7 @@ static int engine_step(struct engine *e)
 	stats_step_end(e);
 	e->now_ns = clock_ns();
 	sched_commit(&e->sched, &e->batch, e->now_ns - begin_ns);
+	ramp(e, e->now_ns - begin_ns);
 	mark(MARK_RAN);
 	return 0;
 }

@@ -46,6 +46,7 @@ struct engine {
 	uint64_t now_ns;	       /* CLOCK_MONOTONIC, read once a round */
 	uint32_t nr_text;	       /* streams with the text worker */
 	uint32_t max_seqs, max_tokens; /* of a step */
+	uint32_t nr_ramp; /* steps of the ramp so far, see engine.c */
 	uint32_t max_waiting, max_waiting_tenant;
 	uint32_t epoch;
 	bool draining;

@@ -7,7 +7,9 @@
  * the engine: what it has stored stays, what it knew privately is lost, as
  * with SIGKILL.  (Real kills of the real daemon: tests/system/test_torture.c.)
  */
+#ifndef LLM_MARKS
 #define LLM_MARKS
+#endif
 #include "daemon/admit.c"
 #include "daemon/recover.c"
 #include "daemon/stream.c"
