@@ -387,9 +387,12 @@ int engine_run(const struct engine_options *opt, struct carrier *c,
 		engine_close(&e);
 		return ret;
 	}
-	/* the sessions of earlier lives are there before we say we serve */
-	busy = engine_round(&e);
+	/*
+	 * Before the first round: it recovers what earlier lives left, and a
+	 * kill in there is the death of an engine that did serve.
+	 */
 	shm_publish(&board->ready, 1u);
+	busy = engine_round(&e);
 	while (busy >= 0) {
 		if (e.draining && !e.pool.nr)
 			break;

@@ -41,9 +41,9 @@ struct engine_options {
 };
 
 /*
- * Serve @c until told to end.  Opens the backend, takes every session that
- * the carrier names (CARRIER_OPEN: new ones and those of earlier lives),
- * fills their llm_model and board->info, then publishes board->ready = 1.
+ * Serve @c until told to end.  Opens the backend, fills board->info, publishes
+ * board->ready = 1, then takes every session that the carrier names
+ * (CARRIER_OPEN: new ones and those of earlier lives) and fills its llm_model.
  *
  * Draining: once board->draining is set (carrier wait() returns when that
  * happens), nothing new is admitted; returns 0 when no stream is left, or at
