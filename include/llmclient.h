@@ -21,14 +21,17 @@
  *
  * Errors: 0 (or a count) or a negative errno; llmc_error() has the words.
  * -EAGAIN always means "not now", -EPIPE "the service is gone; what was
- * delivered can still be read".  An engine that dies and is restarted is not
- * an error: streams pause and go on with the same tokens (llmc_epoch()).
+ * delivered can still be read", -EPROTO "what answers makes no sense", -E2BIG
+ * "a struct with fields this library does not know".  An engine that dies and
+ * is restarted is not an error: streams pause and go on with the same tokens
+ * (llmc_epoch()).  A signal ends no call; its handler may llmc_cancel().
  *
  * Threads: a session belongs to one thread at a time; as many threads as you
  * like, each with a session of its own.
  *
- * Structs begin with their size, so that a program built against an older
- * header keeps working.
+ * Structs that go in begin with their size, so that a program built against an
+ * older header keeps working; those that come out are written whole, and do
+ * not grow within a major version of the library.
  */
 #ifndef LLMCLIENT_H
 #define LLMCLIENT_H
@@ -63,7 +66,8 @@ struct llmc_options {
  * Open a session with the service at @opt->socket (@opt may be NULL).  0 and
  * *ret_session, which llmc_close() ends; -ENOENT or -ECONNREFUSED: no daemon
  * there; -EACCES: not for you; -EDQUOT: too many sessions; -EPROTO: not an
- * llmd.  May block for as long as the keeper takes to answer (milliseconds).
+ * llmd; -ETIMEDOUT: no answer in 30 s; -ENAMETOOLONG, -EINVAL, -ENOMEM, and
+ * what else the keeper refuses with.  Usually it takes under a millisecond.
  */
 int llmc_open(struct llmc **ret_session, const struct llmc_options *opt);
 /* End it: its streams are cancelled, its memory goes.  NULL is fine. */
@@ -120,8 +124,9 @@ struct llmc_request {
 /*
  * Submit; *ret_stream is a stream that llmc_release() gives back.  0; -EINVAL
  * for what this library can see is wrong (the rest comes as the stream's end:
- * LLM_END_REFUSED); -EAGAIN: all streams or the ring are in use; -EMSGSIZE:
- * the prompt is larger than the arena; -EPIPE.
+ * LLM_END_REFUSED); -EAGAIN: all streams, the ring or the arena are in use;
+ * -EMSGSIZE: the prompt is larger than the arena; -EPIPE.  What @req points to
+ * is copied.  One system call.
  */
 int llmc_submit(struct llmc *s, const struct llmc_request *req,
 		struct llmc_stream **ret_stream);
@@ -153,8 +158,9 @@ ssize_t llmc_read(struct llmc_stream *st, struct llmc_token *tok, size_t nr);
 /*
  * Up to @size bytes of text not read yet, whole characters where they fit;
  * waits up to @timeout_ms (-1: for ever, 0: not at all) for the first.  Their
- * count; 0 at the end; -EAGAIN: time is over; -EPIPE.  Tokens and text have
- * one reading position each: use one of them on a stream.
+ * count; 0 at the end; -EAGAIN: time is over; -EPIPE; -EINVAL: dropped, or
+ * @size is 0.  Tokens and text have one reading position each: use one of
+ * them on a stream.
  */
 ssize_t llmc_read_text(struct llmc_stream *st, char *buf, size_t size,
 		       int timeout_ms);

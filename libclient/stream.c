@@ -198,14 +198,16 @@ int llmc_arm(struct llmc_stream *st, uint32_t more, uint32_t delay_us)
 
 /*
  * A dropped submission is told by no wake: until it is admitted, look again
- * now and then.
+ * now and then, ever less often (a model may be loading).
  */
-#define NOT_ADMITTED_MS 20
+#define LOOK_AGAIN_MS	  20
+#define LOOK_AGAIN_MAX_MS 1000
 
 int llmc_wait(struct llmc_stream *st, uint32_t more, int timeout_ms)
 {
 	uint32_t want = want_of(st, more);
 	uint64_t begin = now_ns();
+	int again = LOOK_AGAIN_MS;
 
 	for (;;) {
 		int left = timeout_ms;
@@ -228,9 +230,10 @@ int llmc_wait(struct llmc_stream *st, uint32_t more, int timeout_ms)
 		}
 		if (llmc_arm(st, more, 0))
 			continue;
-		if (!llmc_stream_word(st) &&
-		    (left < 0 || left > NOT_ADMITTED_MS))
-			left = NOT_ADMITTED_MS;
+		if (!llmc_stream_word(st) && (left < 0 || left > again)) {
+			left = again;
+			again = again < LOOK_AGAIN_MAX_MS ? 2 * again : again;
+		}
 		/* a failing service closes the connection: -EPIPE next time */
 		st->s->carrier->sleep(st->s, left);
 	}

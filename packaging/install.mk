@@ -18,6 +18,7 @@ install: all
 	sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@VERSION@|$(VERSION)|' packaging/llmclient.pc.in \
 		>$(AT)/lib/pkgconfig/llmclient.pc
 	for m in $(wildcard doc/man/*.[1-8]); do $(INSTALL) 644 $$m $(AT)/share/man/man$${m##*.}/$${m##*/}; done
+	$(INSTALL) 644 packaging/llm.bash-completion $(AT)/share/bash-completion/completions/llm
 	$(INSTALL) 644 packaging/llmd.conf $(AT)/share/doc/llm/llmd.conf
 	$(INSTALL) 644 COPYING $(AT)/share/doc/llm/COPYING
 	for l in $(wildcard LICENSES/*.txt); do $(INSTALL) 644 $$l $(AT)/share/doc/llm/$$l; done
@@ -34,5 +35,6 @@ uninstall:
 		$(AT)/include/linux/llm.h $(AT)/lib/pkgconfig/llmclient.pc \
 		$(AT)/lib/systemd/system/llmd.service $(AT)/lib/sysusers.d/llm.conf \
 		$(foreach m,$(notdir $(wildcard doc/man/*.[1-8])),$(AT)/share/man/man$(patsubst .%,%,$(suffix $(m)))/$(m))
+	rm -f $(AT)/share/bash-completion/completions/llm
 	rm -rf $(AT)/share/doc/llm
 .PHONY: install uninstall
