@@ -333,13 +333,16 @@ static int stream_out(struct llmc *s, struct run *o)
 {
 	struct sigaction sa = { .sa_handler = on_interrupt,
 				.sa_flags = (int)SA_RESETHAND };
+	struct sigaction old;
 	struct llmc_stream *st;
 	int ret = llmc_submit(s, &o->req, &st);
 
 	if (ret)
 		return args_llmc(ret);
 	running = st;
-	sigaction(SIGINT, &sa, NULL);
+	/* a script's background job ignores it, and shall */
+	if (!sigaction(SIGINT, NULL, &old) && old.sa_handler != SIG_IGN)
+		sigaction(SIGINT, &sa, NULL);
 	if (o->format == FORMAT_JSON)
 		ret = print_json(st, o);
 	else if (o->format == FORMAT_IDS)

@@ -279,8 +279,45 @@ else
 		"j['finish'] == 'stop' and (lambda w, s: j['text'] == w[:w.index(s)])(json.load(open('$t/whole'))['text'], '''$stop''')" \
 		"$llm" run $s -n 60 --temperature 0 --ignore-eos --format json \
 		--stop "never to be seen" --stop "$stop" "The manual"
+	# what happens while tokens come: the engine is stopped to hold the moment
+	cat >"$t/moment.py" <<-'PY'
+		import os, signal, subprocess, sys, time
+		what, engine, keeper, cmd = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), sys.argv[4:]
+		p = subprocess.Popen(cmd, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+		                     preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
+		first = p.stdout.read(1)
+		os.kill(engine, signal.SIGSTOP)
+		if what == "interrupt":
+		    p.send_signal(signal.SIGINT)
+		    time.sleep(0.2)
+		    waits = p.poll() is None  # for the end, which the engine tells
+		    os.kill(engine, signal.SIGCONT)
+		if what == "twice":
+		    p.send_signal(signal.SIGINT)
+		    time.sleep(0.2)
+		    p.send_signal(signal.SIGINT)
+		    p.wait(5)
+		    os.kill(engine, signal.SIGCONT)
+		    waits = True
+		if what == "kill":
+		    os.kill(keeper, signal.SIGKILL)
+		    os.kill(engine, signal.SIGKILL)
+		    waits = True
+		out, err = p.communicate(timeout=20)
+		print(p.returncode, waits, 1 <= len((first + out).split()) < 900, err.strip())
+	PY
+	engine=$(pgrep -P "$daemon" | head -n 1)
+	cmd="$llm run $s -n 900 --ignore-eos --format ids The"
+	says "an interrupt ends the stream, then the program" "-2 True True " \
+		python3 "$t/moment.py" interrupt "$engine" "$daemon" $cmd
+	says "a second interrupt ends it at once" "-2 True True " \
+		python3 "$t/moment.py" twice "$engine" "$daemon" $cmd
+	says "a service that goes away is exit 4, what came is printed" "4 True True llm: the service is gone" \
+		python3 "$t/moment.py" kill "$engine" "$daemon" $cmd
 	}
-	stop
+	# the service went with the last check: nothing to stop
+	wait "$daemon" 2>/dev/null
+	daemon=
 fi
 echo "$passed passed, $failed failed, $skipped skipped"
 [[ $failed = 0 ]]
