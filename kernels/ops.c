@@ -4,7 +4,7 @@
 #include <string.h>
 
 /* fastest first */
-static const struct ops *const sets[] = { &ops_avx2, &ops_ref };
+static const struct ops *const sets[] = { &ops_avx512, &ops_avx2, &ops_ref };
 
 const struct ops *ops_find(const char *name)
 {

@@ -48,7 +48,7 @@ static void bounds(const struct task *k, uint32_t r, uint32_t p, uint32_t b,
 /* Neighbouring rows with the same keys go together. */
 static void one_block(const struct task *k, uint32_t p, uint32_t b)
 {
-	const struct cpu_kernels *ops = k->ctx->cpu->kernels;
+	const struct cpu_kernels *ops = &k->ctx->cpu->kernels;
 	const float *key = host_k(k->ctx, k->table[b], k->layer, k->kv_head);
 	const float *value = host_v(k->ctx, k->table[b], k->layer, k->kv_head);
 
@@ -80,7 +80,7 @@ static void end_part(const struct task *k, uint32_t p)
 		if (p < lo / OPS_PART || p > at / OPS_PART)
 			continue; /* no key of this row in it */
 		if (p > lo / OPS_PART) {
-			k->ctx->cpu->kernels->attn_fold(all, part, i);
+			k->ctx->cpu->kernels.attn_fold(all, part, i);
 			continue;
 		}
 		all->m[i] = part->m[i];

@@ -67,7 +67,7 @@ struct cpu_kernels {
 			       uint32_t first, uint32_t end, float ceiling);
 };
 
-extern const struct cpu_kernels cpu_kernels_avx2, cpu_kernels_avx512;
+extern const struct cpu_kernels cpu_kernels_avx2;
 extern const struct gemm_tiles gemm_tiles_avx2[NR_WEIGHT_TYPES];
 extern const struct gemm_tiles gemm_tiles_avx512[NR_WEIGHT_TYPES];
 void attn_block_avx2(const struct attn_tile *tile, uint32_t first, uint32_t nr,
@@ -105,9 +105,9 @@ struct cpu_attn {
 };
 
 struct cpu_state {
-	const struct cpu_kernels *kernels;
-	struct cpu_rows *tile; /* [max_rows] of this step */
-	struct cpu_attn *attn; /* [nr_threads] */
+	struct cpu_kernels kernels; /* of the instruction set in use */
+	struct cpu_rows *tile;	    /* [max_rows] of this step */
+	struct cpu_attn *attn;	    /* [nr_threads] */
 };
 
 /* A matrix product; several of one region share their input. */

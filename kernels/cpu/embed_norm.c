@@ -22,9 +22,9 @@ static void some_rows(void *arg, uint32_t thread, uint32_t first, uint32_t end)
 		float *x = host_row(&ctx->buf[OPS_X], t);
 
 		weight_row(&ctx->ends.embed, id, x);
-		ctx->cpu->kernels->norm(x, ctx->layer[0].attn_norm, s->dim,
-					s->norm_eps,
-					host_row(&ctx->buf[OPS_XN], t));
+		ctx->cpu->kernels.norm(x, ctx->layer[0].attn_norm, s->dim,
+				       s->norm_eps,
+				       host_row(&ctx->buf[OPS_XN], t));
 	}
 }
 

@@ -18,7 +18,7 @@ static void join_up(void *arg, uint32_t which, uint32_t first, uint32_t end)
 {
 	const struct region *g = arg;
 	struct ops_ctx *ctx = g->ctx;
-	const struct cpu_kernels *k = ctx->cpu->kernels;
+	const struct cpu_kernels *k = &ctx->cpu->kernels;
 	const struct weight *w = &g->w->up;
 
 	(void)which;

@@ -14,7 +14,7 @@
 
 /* a[r][t] += w[r] . x[t] over 8 lanes; the asm keeps one load a value, which
  * the compiler would else fold into each fma */
-#define HOLD(v) __asm__("" : "+x"(v))
+#define HOLD(v) __asm__ volatile("" : "+x"(v))
 
 INLINE void step8(const int R, const int T, __m256 a[8][4], const __m256 *w,
 		  const float *x, size_t ldx)

@@ -20,6 +20,14 @@ static int usable_avx2(void)
 	       __get_cpuid(1, &a, &b, &c, &d) && (c & bit_F16C);
 }
 
+static int usable_avx512(void)
+{
+	return usable_avx2() && __builtin_cpu_supports("avx512f") &&
+	       __builtin_cpu_supports("avx512bw") &&
+	       __builtin_cpu_supports("avx512dq") &&
+	       __builtin_cpu_supports("avx512vl");
+}
+
 /* q, o and the states of a thread's tiles. */
 static int take_attn(struct ops_ctx *ctx, struct cpu_attn *at)
 {
@@ -51,7 +59,7 @@ static int take_state(struct ops_ctx *ctx, const struct cpu_kernels *kernels)
 
 	if (!s)
 		return -ENOMEM;
-	s->kernels = kernels;
+	s->kernels = *kernels;
 	s->tile = host_take(ctx, ctx->limits.max_rows * sizeof(*s->tile));
 	s->attn = host_take(ctx, ctx->nr_threads * sizeof(*s->attn));
 	if (!s->tile || !s->attn)
@@ -107,6 +115,18 @@ static int open_avx2(const struct ops_shape *shape,
 	return cpu_open(&cpu_kernels_avx2, shape, limits, ret_ctx, err);
 }
 
+/* AVX-512 where it is worth it: the products and attention's inner loops. */
+static int open_avx512(const struct ops_shape *shape,
+		       const struct ops_limits *limits,
+		       struct ops_ctx **ret_ctx, struct err *err)
+{
+	struct cpu_kernels kernels = cpu_kernels_avx2;
+
+	kernels.gemm = gemm_tiles_avx512;
+	kernels.attn_block = attn_block_avx512;
+	return cpu_open(&kernels, shape, limits, ret_ctx, err);
+}
+
 #define CPU_OPS                                                                \
 	.arith = OPS_ARITH_F32, .kv_block_bytes = host_kv_block_bytes,         \
 	.close = cpu_close, .load_ends = host_load_ends,                       \
@@ -122,5 +142,12 @@ const struct ops ops_avx2 = {
 	.name = "avx2",
 	.usable = usable_avx2,
 	.open = open_avx2,
+	CPU_OPS,
+};
+
+const struct ops ops_avx512 = {
+	.name = "avx512",
+	.usable = usable_avx512,
+	.open = open_avx512,
 	CPU_OPS,
 };

@@ -37,9 +37,9 @@ static void norm_rows(void *arg, uint32_t thread, uint32_t first, uint32_t end)
 
 	(void)thread;
 	for (uint32_t t = first; t < end; t++)
-		ctx->cpu->kernels->norm(host_row(&ctx->buf[OPS_X], t), g->norm,
-					ctx->shape.dim, ctx->shape.norm_eps,
-					host_row(&ctx->buf[OPS_XN], t));
+		ctx->cpu->kernels.norm(host_row(&ctx->buf[OPS_X], t), g->norm,
+				       ctx->shape.dim, ctx->shape.norm_eps,
+				       host_row(&ctx->buf[OPS_XN], t));
 }
 
 static void residual_norm(struct ops_ctx *ctx, uint32_t rows,

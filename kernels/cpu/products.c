@@ -39,7 +39,7 @@ static void some_rows(const struct region *g, uint32_t which, uint32_t first,
 {
 	const struct cpu_product *p = &g->products[which];
 
-	gemm_rows(&g->ctx->cpu->kernels->gemm[p->w->type], p->w, first, end,
+	gemm_rows(&g->ctx->cpu->kernels.gemm[p->w->type], p->w, first, end,
 		  g->x->data, g->x->ld, g->tokens, p->y->data, p->y->ld);
 	for (uint32_t t = 0; p->bias && t < g->tokens; t++) {
 		float *y = host_row(p->y, t);

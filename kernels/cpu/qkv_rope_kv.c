@@ -18,7 +18,7 @@ static void finish_heads(const struct ops_ctx *ctx, float *x, uint32_t nr_heads,
 			 const float *norm, const float *table, float scale)
 {
 	const struct ops_shape *s = &ctx->shape;
-	const struct cpu_kernels *k = ctx->cpu->kernels;
+	const struct cpu_kernels *k = &ctx->cpu->kernels;
 
 	for (uint32_t h = 0; h < nr_heads; h++, x += s->head_dim) {
 		if (norm)

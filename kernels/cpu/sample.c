@@ -168,7 +168,7 @@ static void some_outs(void *arg, uint32_t thread, uint32_t first, uint32_t end)
 	for (uint32_t i = first; i < end; i++)
 		if (g->outs[i].sampler)
 			g->outs[i].token =
-				choose(ctx->cpu->kernels, &g->outs[i],
+				choose(&ctx->cpu->kernels, &g->outs[i],
 				       host_row(&ctx->buf[OPS_LOGITS], i),
 				       &ctx->scratch[thread], ctx->shape.vocab);
 }

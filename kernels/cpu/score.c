@@ -79,7 +79,7 @@ static void some_outs(void *arg, uint32_t thread, uint32_t first, uint32_t end)
 
 	for (uint32_t i = first; i < end; i++) {
 		assert(g->outs[i].nr_alt <= OPS_MAX_ALT);
-		judge(ctx->cpu->kernels, &g->outs[i],
+		judge(&ctx->cpu->kernels, &g->outs[i],
 		      host_row(&ctx->buf[OPS_LOGITS], i),
 		      ctx->scratch[thread].l, ctx->shape.vocab);
 	}

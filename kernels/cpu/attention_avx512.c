@@ -1,0 +1,146 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * attention_avx512.c - attention_avx2.c with 16 lanes: the keys of a block are
+ * one register, dimensions go by 16 (each is its own chain, so the width does
+ * not show), and up to eight queries share what is read.
+ */
+#include "kernels/cpu/cpu.h"
+#include "kernels/cpu/simd_avx512.h"
+#include "kernels/ops.h"
+
+#define MAX_G 8
+
+/* s[i] = q[i] . keys, one chain a key; k: [hd][16] */
+INLINE void scores(const int G, const float *q, size_t ld, uint32_t hd,
+		   const float *k, __m512 s[MAX_G])
+{
+#pragma GCC unroll 8
+	for (int i = 0; i < G; i++)
+		s[i] = _mm512_setzero_ps();
+	for (uint32_t d = 0; d < hd; d++) {
+		__m512 kv = _mm512_loadu_ps(k + (size_t)d * OPS_BLOCK);
+
+#pragma GCC unroll 8
+		for (int i = 0; i < G; i++)
+			s[i] = _mm512_fmadd_ps(
+				_mm512_set1_ps(q[(size_t)i * ld + d]), kv,
+				s[i]);
+	}
+}
+
+/* Weights of the keys in @see; returns the correction of what was before. */
+INLINE float soften(__m512 s, __mmask16 see, float *m, float *l,
+		    float p[OPS_BLOCK])
+{
+	float new, correction;
+	__m512 e;
+
+	s = _mm512_mask_mov_ps(_mm512_set1_ps(-INFINITY), see, s);
+	new = max8(_mm256_max_ps(lower8(s), upper8(s)));
+	new = new > *m ? new : *m;
+	correction = *m == new ? 1.0f : exp_neg(*m - new);
+	e = exp16(_mm512_sub_ps(s, _mm512_set1_ps(new)));
+	_mm512_storeu_ps(p, e);
+	*m = new;
+	*l = fmaf(*l, correction, sum8(_mm256_add_ps(lower8(e), upper8(e))));
+	return correction;
+}
+
+/* o[i] = o[i] * c[i] + p[i] . v over keys [t0, t1), C vectors at a time */
+INLINE void values(const int G, const int C, const float p[][OPS_BLOCK],
+		   const float *c, const float *v, uint32_t t0, uint32_t t1,
+		   uint32_t hd, uint32_t from, uint32_t to, float *o, size_t ld)
+{
+	for (uint32_t d = from; d < to; d += 16 * (uint32_t)C) {
+		__m512 a[MAX_G][8];
+
+#pragma GCC unroll 8
+		for (int i = 0; i < G; i++)
+#pragma GCC unroll 8
+			for (int j = 0; j < C; j++)
+				a[i][j] = _mm512_mul_ps(
+					_mm512_loadu_ps(o + (size_t)i * ld + d +
+							16 * j),
+					_mm512_set1_ps(c[i]));
+		for (uint32_t t = t0; t < t1; t++) {
+			__m512 x[8];
+
+#pragma GCC unroll 8
+			for (int j = 0; j < C; j++)
+				x[j] = _mm512_loadu_ps(v + (size_t)t * hd + d +
+						       16 * j);
+#pragma GCC unroll 8
+			for (int i = 0; i < G; i++) {
+				__m512 b = _mm512_set1_ps(p[i][t]);
+
+#pragma GCC unroll 8
+				for (int j = 0; j < C; j++)
+					a[i][j] = _mm512_fmadd_ps(b, x[j],
+								  a[i][j]);
+			}
+		}
+#pragma GCC unroll 8
+		for (int i = 0; i < G; i++)
+#pragma GCC unroll 8
+			for (int j = 0; j < C; j++)
+				_mm512_storeu_ps(o + (size_t)i * ld + d +
+							 16 * j,
+						 a[i][j]);
+	}
+}
+
+INLINE void queries(const int G, const struct attn_tile *tile, uint32_t first,
+		    const float *k, const float *v, uint32_t t0, uint32_t t1)
+{
+	const int C = G <= 2 ? 4 : 2;
+	uint32_t hd = tile->head_dim, wide = hd / (16 * (uint32_t)C);
+	__mmask16 see = (__mmask16)((1u << t1) - (1u << t0));
+	float *o = tile->o + first * tile->ld;
+	float p[MAX_G][OPS_BLOCK], c[MAX_G];
+	__m512 s[MAX_G];
+
+	wide *= 16 * (uint32_t)C;
+	scores(G, tile->q + first * tile->ld, tile->ld, hd, k, s);
+#pragma GCC unroll 8
+	for (int i = 0; i < G; i++)
+		c[i] = soften(s[i], see, &tile->m[first + (uint32_t)i],
+			      &tile->l[first + (uint32_t)i], p[i]);
+	values(G, C, p, c, v, t0, t1, hd, 0, wide, o, tile->ld);
+	/* the rest by one vector; the last may hold lanes nobody reads */
+	values(G, 1, p, c, v, t0, t1, hd, wide, hd, o, tile->ld);
+}
+
+#define QUERIES(G)                                                             \
+	static __attribute__((noinline)) void queries##G(                      \
+		const struct attn_tile *tile, uint32_t first, const float *k,  \
+		const float *v, uint32_t t0, uint32_t t1)                      \
+	{                                                                      \
+		queries(G, tile, first, k, v, t0, t1);                         \
+	}
+QUERIES(1)
+QUERIES(2)
+QUERIES(3)
+QUERIES(4)
+QUERIES(5)
+QUERIES(6)
+QUERIES(7)
+QUERIES(8)
+
+void attn_block_avx512(const struct attn_tile *tile, uint32_t first,
+		       uint32_t nr, const float *k, const float *v, uint32_t t0,
+		       uint32_t t1)
+{
+	static void (*const fn[])(const struct attn_tile *, uint32_t,
+				  const float *, const float *, uint32_t,
+				  uint32_t) = { queries1, queries2, queries3,
+						queries4, queries5, queries6,
+						queries7, queries8 };
+
+	while (nr) {
+		uint32_t n = nr < MAX_G ? nr : MAX_G;
+
+		fn[n - 1](tile, first, k, v, t0, t1);
+		first += n;
+		nr -= n;
+	}
+}
