@@ -31,7 +31,7 @@
  * (Dekker).  gcc's TSan knows no fences, so an RMW on one word stands in.
  */
 #ifdef __SANITIZE_THREAD__
-extern uint32_t shm_fence_word;
+__attribute__((weak)) uint32_t shm_fence_word;
 #define shm_fence()                                                            \
 	((void)__atomic_fetch_add(&shm_fence_word, 1, __ATOMIC_SEQ_CST))
 #else

@@ -22,10 +22,6 @@
 #include <time.h>
 #include <unistd.h>
 
-#ifdef __SANITIZE_THREAD__
-__attribute__((weak)) uint32_t shm_fence_word;
-#endif
-
 static void sock_bell(struct llmc *s)
 {
 	/*

@@ -15,9 +15,11 @@ kind=${1:?address,undefined or thread}
 shift
 
 # nothing may be let pass: any report ends the program that made it
-export ASAN_OPTIONS=detect_leaks=1:abort_on_error=0:exitcode=99
+# and a fault stays a signal: the keeper judges engines by it
+export ASAN_OPTIONS=exitcode=99:handle_segv=0:handle_sigbus=0:handle_sigfpe=0:handle_abort=0
+export LSAN_OPTIONS=print_suppressions=0
 export UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1:exitcode=99
-export TSAN_OPTIONS=halt_on_error=1:exitcode=99
+export TSAN_OPTIONS=halt_on_error=1:exitcode=99:handle_segv=0:handle_sigbus=0
 skip() {
 	echo "ok the suite under $kind # SKIP $1"
 	echo "0 passed, 0 failed, 1 skipped"

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* seam test: threads share memory here, so it runs under TSan too */
 /*
  * The law (I4): a row's bits depend on that row alone.  Whole forward passes,
  * compared with memcmp: among op sets, alone and in a batch, whole and in

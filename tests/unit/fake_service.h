@@ -334,7 +334,6 @@ static inline void fake_admit(struct fake_engine *e, const struct llm_sqe *q)
 	if (e->spoil)
 		e->spoil(r);
 	if (r->prompt_len && ids[0] == FAKE_REFUSE) {
-		e->commit[i] = LLM_COMMIT(q->gen, 0, 0, 0);
 		r->error = EINVAL;
 		strcpy((char *)r->why, "7777 is not liked here");
 		shm_publish(&e->commit[i],

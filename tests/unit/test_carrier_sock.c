@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* seam test: threads share memory here, so it runs under TSan too */
 /*
  * The socket carrier, driven from both of its ends: this program is the
  * keeper (ctl), the client (the far end of conn, the CLIENT pages through the

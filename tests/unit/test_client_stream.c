@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* seam test: threads share memory here, so it runs under TSan too */
 /*
  * Streams of the client library against an engine of the test's own.
  * A seam test: both share the words by address, so TSan judges their orders.

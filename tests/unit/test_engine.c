@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* seam test: threads share memory here, so it runs under TSan too */
 /* The engine as a whole, over plain memory and a toy model (rig.h). */
 #include "tests/unit/rig.h"
 

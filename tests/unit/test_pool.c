@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* seam test: threads share memory here, so it runs under TSan too */
 #include "kernels/pool.h"
 #include "base/err.h"
 #include "tests/test.h"

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* seam test: threads share memory here, so it runs under TSan too */
 /* The event index: who is woken, when, and how often; no kills here. */
 #include "tests/test.h"
 #include "daemon/carrier.h"

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* seam test: threads share memory here, so it runs under TSan too */
 /* Text to ids beside the loop: results, order, drops, a full house. */
 #include "tests/test.h"
 #include "daemon/worker.h"
