@@ -166,7 +166,7 @@ static uint32_t stub_step(struct carrier *c, struct board *b,
 
 static int stub(void *arg, const struct handover *in)
 {
-	static struct stub_session ss[64];
+	static struct stub_session ss[256];
 	struct board *b = in->board;
 	struct carrier *c;
 	uint32_t run = 1;
