@@ -171,6 +171,13 @@ ssize_t llmc_read_text(struct llmc_stream *st, char *buf, size_t size,
  */
 int llmc_wait(struct llmc_stream *st, uint32_t more, int timeout_ms);
 
+/*
+ * The prompt as the engine reads it: *ret_ids in the session's memory, until
+ * llmc_release().  Their count; -EAGAIN: a text is not turned into ids yet;
+ * -EPIPE; -EINVAL: dropped.  None where it was refused before.
+ */
+ssize_t llmc_prompt(struct llmc_stream *st, const uint32_t **ret_ids);
+
 struct llmc_result {
 	uint32_t size;	     /* LLMC_RESULT_SIZE */
 	uint32_t end;	     /* enum llm_end */

@@ -154,6 +154,23 @@ ssize_t llmc_read(struct llmc_stream *st, struct llmc_token *tok, size_t nr)
 	return (ssize_t)i;
 }
 
+ssize_t llmc_prompt(struct llmc_stream *st, const uint32_t **ret_ids)
+{
+	uint64_t w;
+	int ret = look(st, &w);
+
+	if (ret)
+		return ret;
+	/* a text's ids are stored before RUNNING, the count with them */
+	if (LLM_COMMIT_STATE(w) == LLM_ST_QUEUED &&
+	    (st->rec->flags & LLM_SQE_F_TEXT))
+		return not_now(st->s);
+	if (!inside(st->s, st->rec->prompt_off, 4ull * st->rec->prompt_len, 4))
+		return llmc_fail(-EPROTO, "a record that points outside");
+	*ret_ids = (const void *)(st->s->base + st->rec->prompt_off);
+	return st->rec->prompt_len;
+}
+
 static uint64_t now_ns(void)
 {
 	struct timespec t;

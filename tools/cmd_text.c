@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
-/* cmd_text.c - llm tokenize and detokenize: the model's files, no service. */
+/* cmd_text.c - llm tokenize and detokenize: by the model's own files, mostly. */
 #include "tools/args.h"
 #include "tools/cmd.h"
 #include "tools/offline.h"
+#include "include/llmclient.h"
 #include "text/decode.h"
 #include "text/encode.h"
 #include "text/vocab.h"
@@ -26,10 +27,54 @@ static int tokenize(const struct vocab *v, const char *text, size_t size,
 	return ret;
 }
 
+/*
+ * The same by the service: the ids are in the record of a stream, whose one
+ * token nobody reads.
+ */
+static int tokenize_there(const char *socket, const char *text, size_t size,
+			  uint32_t flags)
+{
+	struct llmc_options opt = { .size = LLMC_OPTIONS_SIZE,
+				    .socket = socket,
+				    .nr_streams = 1,
+				    .arena_size = (size + 131071) & ~65535ull };
+	struct llmc_request req = { .size = LLMC_REQUEST_SIZE,
+				    .flags = flags,
+				    .text = text,
+				    .text_len = size,
+				    .max_tokens = 1 };
+	struct llmc_stream *st;
+	struct llmc_result res;
+	const uint32_t *ids;
+	struct llmc *s = NULL;
+	ssize_t n, i;
+	int ret = llmc_open(&s, &opt);
+
+	if (!ret)
+		ret = llmc_submit(s, &req, &st);
+	if (!ret)
+		ret = llmc_wait(st, UINT32_MAX, -1);
+	if (ret >= 0)
+		ret = llmc_result(st, &res);
+	if (ret) {
+		ret = args_llmc(ret);
+	} else if (res.end == LLM_END_REFUSED) {
+		ret = args_fail(EXIT_FAILED, "refused: %s", res.why);
+	} else if ((n = llmc_prompt(st, &ids)) < 0) {
+		ret = args_llmc((int)n);
+	} else {
+		for (i = 0; i < n; i++)
+			printf("%s%u", i ? " " : "", ids[i]);
+		putchar('\n');
+	}
+	llmc_close(s);
+	return ret;
+}
+
 int cmd_tokenize(int argc, char **argv)
 {
 	const char **operand = calloc((size_t)argc, sizeof(*operand));
-	const char *model = NULL, *text;
+	const char *model = getenv("LLM_MODEL"), *socket = NULL, *text;
 	bool no_bos = false, no_special = false;
 	const struct arg table[] = {
 		{ "--model", ARG_STR, &model, "PATH",
@@ -37,14 +82,14 @@ int cmd_tokenize(int argc, char **argv)
 		{ "--no-bos", ARG_FLAG, &no_bos, NULL, "do not add BOS" },
 		{ "--no-special", ARG_FLAG, &no_special, NULL,
 		  "special tokens in the text are text" },
-		{ "--socket", ARG_STR, &(const char *){ NULL }, "PATH",
-		  "accepted, not used" },
+		{ "--socket", ARG_STR, &socket, "PATH", "of the service" },
 		{ 0 },
 	};
 	const struct args a = {
-		"llm tokenize --model PATH [OPTIONS] TEXT|-",
+		"llm tokenize [OPTIONS] TEXT|-",
 		"Print the ids of TEXT (- reads standard input), separated by "
-		"spaces.",
+		"spaces.  Without a\nmodel the service makes them; the text has "
+		"to fit its context.",
 		table,
 	};
 	struct vocab *v = NULL;
@@ -57,7 +102,7 @@ int cmd_tokenize(int argc, char **argv)
 	ret = args_read(&a, argc, argv, operand, &nr);
 	if (!ret && nr != 1)
 		ret = args_fail(EXIT_USAGE, "found %d texts, allowed one", nr);
-	if (!ret)
+	if (!ret && model)
 		ret = offline_open(model, &v);
 	if (ret)
 		goto out;
@@ -70,9 +115,15 @@ int cmd_tokenize(int argc, char **argv)
 			goto out;
 		}
 	}
-	ret = tokenize(v, text, size,
-		       (no_bos ? 0u : ENCODE_BOS) |
-			       (no_special ? 0u : ENCODE_SPECIAL));
+	if (!model)
+		ret = tokenize_there(socket, text, size,
+				     (no_bos ? LLM_SQE_F_NO_BOS : 0u) |
+					     (no_special ? 0u
+							 : LLM_SQE_F_SPECIAL));
+	else
+		ret = tokenize(v, text, size,
+			       (no_bos ? 0u : ENCODE_BOS) |
+				       (no_special ? 0u : ENCODE_SPECIAL));
 out:
 	free(owned);
 	vocab_close(v);

@@ -118,7 +118,8 @@ refused "an unknown format" 2 "text, ids, json" "$llm" run --format xml hi
 refused "an option without its value" 2 "--stop" "$llm" run hi --stop
 refused "score of one id" 2 "2 or more" "$llm" score --ids 5
 refused "score of a missing file" 1 "No such file" "$llm" score "$t/none"
-refused "tokenize without a model" 2 "--model" "$llm" tokenize hi
+refused "tokenize without model or service" 4 "no llmd" "$llm" tokenize hi
+refused "detokenize without a model" 2 "--model" "$llm" detokenize 5
 refused "a model that is not there" 1 "$t/none" "$llm" tokenize --model "$t/none" hi
 refused "no daemon" 4 "$t/none" "$llm" run --socket "$t/none" hi
 refused "no daemon to ping" 4 "$t/none" "$llm" ping --socket "$t/none"
@@ -272,6 +273,12 @@ else
 	n=$("$llm" tokenize --model "$model" --no-special 'How do I list files?' | wc -w)
 	json "a prompt's ids are tokenize's" "j['usage']['prompt_tokens'] == $n" \
 		"$llm" run $s --format json -n 1 "How do I list files?"
+	odd='<|endoftext|> Wörld <s>	42'
+	for o in "" --no-special --no-bos "--no-special --no-bos"; do
+		run "$llm" tokenize --model "$model" $o "$odd"
+		says "tokenize $o: the service makes the ids that the files make" "$out" \
+			"$llm" tokenize $s $o "$odd"
+	done
 	run "$llm" run $s -n 60 --temperature 0 --ignore-eos --format json "The manual"
 	cp "$t/out" "$t/whole"
 	stop=$(python3 -c 'import json,sys; print(json.load(open(sys.argv[1]))["text"].split()[4])' "$t/whole")

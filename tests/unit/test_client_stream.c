@@ -692,6 +692,27 @@ TEST(a_ping_comes_back)
 	rig_close(r);
 }
 
+TEST(a_prompt_can_be_read_back_as_ids)
+{
+	struct llmc_request q = { .size = LLMC_REQUEST_SIZE, .text = "abc" };
+	struct rig *r = rig_new((struct rig){ .e.hold = 1 });
+	const uint32_t *ids = NULL;
+	struct llmc_stream *st;
+
+	rig_open(r, (struct llmc_options){ 0 });
+	CHECK_EQ(llmc_submit(r->c, &q, &st), 0);
+	CHECK_EQ(llmc_prompt(st, &ids), -EAGAIN);
+	CHECK(!ids);
+	shm_store(&r->e.hold, 0u);
+	CHECK_EQ(llmc_wait(st, UINT32_MAX, 5000), 1);
+	CHECK_EQ(llmc_prompt(st, &ids), 3);
+	CHECK_EQ(ids[0], 'a');
+	CHECK_EQ(ids[2], 'c');
+	fake_record(&r->e, 0)->prompt_len = 0x40000000;
+	CHECK_EQ(llmc_prompt(st, &ids), -EPROTO);
+	rig_close(r);
+}
+
 TEST(score_gives_each_id_its_logprob)
 {
 	static const uint32_t ids[] = { 10, 11, 12, 13 };
