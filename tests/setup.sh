@@ -40,19 +40,28 @@ needs() {
 	END
 }
 
-missing=() must=0 why=
+missing=() must=0
+declare -A reasons
 while IFS=$'\t' read -r for probe package reason; do
 	[[ $for = build || $want = check ]] || continue
 	# shellcheck disable=SC2086	# two words: which probe, its argument
 	"has_${probe%% *}" ${probe#* } && continue
 	missing+=("$package")
-	why+="${why:+, }$reason"
+	reasons[$package]=$reason
 	[[ $for = build ]] && must=1
 done < <(needs)
 [[ ${#missing[@]} = 0 ]] && exit 0
 
+named() { # what is missing, each with what it is for
+	local out='' package
+	for package in "${missing[@]}"; do
+		out+="${out:+, }$package (${reasons[$package]})"
+	done
+	echo "$out"
+}
+
 give_up() {
-	echo "setup: $1; missing: ${missing[*]} ($why)" >&2
+	echo "setup: $1; missing: $(named)" >&2
 	[[ $must = 1 ]] && exit 1
 	echo "setup: only tests need them: those are skipped" >&2
 	exit 0
@@ -68,7 +77,7 @@ else
 	give_up "neither root nor sudo: as root, run apt-get install ${missing[*]}"
 fi
 
-echo "installing ${missing[*]}: $why"
+echo "installing $(named)"
 apt() {
 	"${root[@]}" DEBIAN_FRONTEND=noninteractive apt-get -qq \
 		-o DPkg::Lock::Timeout=300 "$@" </dev/null >>"$log" 2>&1
