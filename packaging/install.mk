@@ -19,6 +19,8 @@ install: all
 		>$(AT)/lib/pkgconfig/llmclient.pc
 	for m in $(wildcard doc/man/*.[1-8]); do $(INSTALL) 644 $$m $(AT)/share/man/man$${m##*.}/$${m##*/}; done
 	$(INSTALL) 644 packaging/llm.bash-completion $(AT)/share/bash-completion/completions/llm
+	$(INSTALL) 644 packaging/llm.bash $(AT)/share/bash-completion/completions/llm
+	ln -sf llm $(AT)/share/bash-completion/completions/llmd
 	$(INSTALL) 644 packaging/llmd.conf $(AT)/share/doc/llm/llmd.conf
 	$(INSTALL) 644 COPYING $(AT)/share/doc/llm/COPYING
 	for l in $(wildcard LICENSES/*.txt); do $(INSTALL) 644 $$l $(AT)/share/doc/llm/$$l; done
@@ -34,6 +36,7 @@ uninstall:
 	rm -f $(AT)/sbin/llmd $(AT)/bin/llm $(AT)/lib/libllmclient.* $(AT)/include/llmclient.h \
 		$(AT)/include/linux/llm.h $(AT)/lib/pkgconfig/llmclient.pc \
 		$(AT)/lib/systemd/system/llmd.service $(AT)/lib/sysusers.d/llm.conf \
+		$(AT)/share/bash-completion/completions/llm $(AT)/share/bash-completion/completions/llmd \
 		$(foreach m,$(notdir $(wildcard doc/man/*.[1-8])),$(AT)/share/man/man$(patsubst .%,%,$(suffix $(m)))/$(m))
 	rm -f $(AT)/share/bash-completion/completions/llm
 	rm -rf $(AT)/share/doc/llm

@@ -6,7 +6,7 @@ tmp=$(mktemp -d)
 trap 'rm -rf "$tmp"' EXIT
 bad=0
 say() { echo "$1"; bad=1; }
-docs=$(ls README.md doc/*.md)
+docs=$(echo README.md doc/*.md)
 
 for d in $docs; do
 	# `a/b.c` in back-quotes, or a link; a bare x.c is looked for everywhere
@@ -26,6 +26,22 @@ done
 awk '/^```c$/ { on = 1; next } /^```$/ { on = 0 } on' README.md >"$tmp/ask.c"
 [[ -s $tmp/ask.c ]] || say "README has no program in C"
 cc -std=gnu11 -Wall -Wextra -Werror -Iinclude -Iinclude/uapi -fsyntax-only "$tmp/ask.c" || bad=1
+# a man page names every option, key and call (roff writes - as \-)
+manual() { # PAGE; words on stdin
+	local word text
+	text=$(sed 's/\\-/-/g' "doc/man/$1")
+	while read -r word; do
+		grep -qE -- "(^|[^A-Za-z_])$word($|[^A-Za-z_-])" <<<"$text" ||
+			say "doc/man/$1: says nothing of $word"
+	done
+}
+manual llm.1 < <(grep -ohE '\{ "--[a-z-]+"' tools/cmd_*.c | tr -d '{ "' | sed 's/^--//' | sort -u)
+manual llmd.8 < <(grep -oE '^\{ "[a-z-]+"' daemon/config.c | tr -d '{ "')
+manual llmclient.3 < <(cc -E -P -Iinclude/uapi include/llmclient.h |
+	grep -oE '\bllmc_[a-z_]+ *\(' | tr -d '( ' | sort -u)
+if command -v mandoc >/dev/null; then
+	mandoc -T lint -W error doc/man/*.[1-8] || say "mandoc: see above"
+fi
 # code that explains itself by a page outside the tree explains nothing
 git grep -nIE '\b(ipc|engine|cpu|gpu|kernel|ecosystem|distributed|asks|style|design)\.md\b' \
 	-- '*.c' '*.h' '*.py' '*.sh' Makefile ':!tests/lint/docs.sh' | cut -c1-110 >"$tmp/pages"
