@@ -38,6 +38,10 @@
 #define SYS_epoll_pwait2 441
 #endif
 
+#ifdef __SANITIZE_THREAD__
+__attribute__((weak)) uint32_t shm_fence_word; /* llm_shm.h */
+#endif
+
 #define NR_EVENTS	256
 #define BELL_BYTES	256 /* read of one session a wait: a flood waits */
 #define OPEN_IDLE_BATCH 32  /* idle old sessions between two waits */

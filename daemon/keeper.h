@@ -42,7 +42,7 @@ struct keeper_options {
  * Serve until SIGTERM or SIGINT and drained (a second one ends at once): 0.
  * A negative errno and one line where it cannot start, the engine fails at
  * its first start, or dies too often.  Blocks SIGTERM, SIGINT and SIGCHLD
- * while it runs; has no children but the engine.
+ * while it runs; has no children but the engine.  @err is not NULL.
  */
 int keeper_run(const struct keeper_options *opt, struct err *err);
 

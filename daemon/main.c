@@ -16,6 +16,7 @@
 #include "daemon/keeper.h"
 #include "daemon/model/backend.h"
 
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -156,6 +157,7 @@ int main(int argc, char **argv)
 	struct err err;
 
 	log_init("llmd", LOG_LEVEL_INFO);
+	signal(SIGPIPE, SIG_IGN); /* whoever read our log may have left */
 	if (config_read(&c, argc, argv, &err)) {
 		log_error("%s (llmd --help lists all)", err.text);
 		return 2;

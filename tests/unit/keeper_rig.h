@@ -25,7 +25,8 @@
 #include <sys/stat.h>
 #include <sys/wait.h>
 
-#define MS 1000000ull
+#define MS	      1000000ull
+#define STUB_SESSIONS 256
 
 /* Shared by test, keeper and stub. */
 static struct shared {
@@ -149,7 +150,7 @@ static uint32_t stub_step(struct carrier *c, struct board *b,
 		raise(sig);
 	}
 	shm_publish(&b->step_begin_ns, 0ull);
-	for (k = 0; k < 64; k++)
+	for (k = 0; k < STUB_SESSIONS; k++)
 		for (i = 0; ss[k].s && i < ss[k].s->nr_streams; i++) {
 			if (!ss[k].max[i])
 				continue;
@@ -170,7 +171,7 @@ static uint32_t stub_step(struct carrier *c, struct board *b,
 
 static int stub(void *arg, const struct handover *in)
 {
-	static struct stub_session ss[64];
+	static struct stub_session ss[STUB_SESSIONS];
 	struct board *b = in->board;
 	struct carrier *c;
 	uint32_t run = 1;
