@@ -223,6 +223,12 @@ void areas_unmap(struct areas *a)
 	areas_close_fds(a);
 }
 
+void areas_tell_model(struct areas *a, const struct llm_model *model)
+{
+	if (model->vocab)
+		memcpy(a->engine + a->setup.off_info, model, sizeof(*model));
+}
+
 void areas_view(const struct areas *a, struct session *s)
 {
 	const struct llm_setup *w = &a->setup;

@@ -67,6 +67,12 @@ int areas_map(struct areas *a, const struct llm_setup *setup,
 /* Undo areas_create() or areas_map(). */
 void areas_unmap(struct areas *a);
 
+/*
+ * Whoever owns ENGINE now (the engine; before one has it, the keeper): store
+ * what is served, where that is known (vocab is not 0).
+ */
+void areas_tell_model(struct areas *a, const struct llm_model *model);
+
 /* Point @s into @a: areas, sizes, counts; who and index are the caller's. */
 void areas_view(const struct areas *a, struct session *s);
 

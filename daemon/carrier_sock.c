@@ -220,6 +220,8 @@ static void msg_add(struct sock *k, const struct handover_msg *m, const int *fd,
 	o.conn = fd[AREAS_NR];
 	ret = areas_map(&areas, &m->setup, fd, NULL);
 	if (!ret) {
+		/* the client reads it once we answer; OPEN comes later */
+		areas_tell_model(&areas, &k->board->info.model);
 		ret = session_add(k, &o);
 		if (ret)
 			areas_unmap(&areas);

@@ -3,7 +3,6 @@
 #include "base/err.h"
 #include "base/log.h"
 #include "daemon/board.h"
-#include "daemon/keeper.h"
 #include "daemon/keeper_state.h"
 #include "llm_shm.h"
 
@@ -14,9 +13,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#define ACCEPT_BATCH	 64 /* connections a turn: others get theirs */
-#define ACCEPT_PAUSE_NS	 (SECOND / 10) /* when descriptors run out */
-#define HELLO_TIMEOUT_NS (5 * SECOND)
+#define ACCEPT_BATCH	64 /* connections a turn: others get theirs */
+#define ACCEPT_PAUSE_NS (SECOND / 10) /* when descriptors run out */
 
 static void guest_drop(struct keeper *k, struct guest *g)
 {
@@ -127,14 +125,11 @@ void greet_guest(struct keeper *k, struct guest *g)
 
 static void guest_arrive(struct keeper *k, int fd)
 {
-	uint64_t timeout = k->opt->hello_timeout_ns;
 	struct llm_hello_reply reply;
 	struct guest *g;
 	struct err err;
 
-	if (!timeout)
-		timeout = HELLO_TIMEOUT_NS;
-	if (guests_add(&k->guests, fd, keeper_now() + timeout, &g, &err)) {
+	if (guests_add(&k->guests, fd, keeper_now() + k->hello_ns, &g, &err)) {
 		hello_refuse(&reply, &err);
 		hello_send(fd, &reply, NULL, 0);
 		close(fd);

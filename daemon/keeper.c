@@ -30,8 +30,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define NR_EVENTS      64
-#define END_TIMEOUT_NS (2 * SECOND) /* from "end now" to SIGKILL */
+#define NR_EVENTS	 64
+#define HELLO_TIMEOUT_NS (5 * SECOND)
+#define END_TIMEOUT_NS	 (2 * SECOND) /* from "end now" to SIGKILL */
 
 static void tell_all(struct keeper *k)
 {
@@ -404,6 +405,8 @@ int keeper_run(const struct keeper_options *opt, struct err *err)
 		return err_set(err, -ENOMEM, "out of memory");
 	assert(opt->limits.max_sessions && opt->limits.max_sessions < 1u << 20);
 	k->opt = opt;
+	k->hello_ns = opt->hello_timeout_ns ? opt->hello_timeout_ns
+					    : HELLO_TIMEOUT_NS;
 	k->err = err;
 	k->epoll = k->signals = k->ctl = -1;
 	k->begun_ns = keeper_now(); /* restart_ns is 0: the clock starts one */

@@ -43,6 +43,7 @@ struct keeper {
 	struct listen listen;
 	struct seating seating;
 	struct guests guests;
+	uint64_t hello_ns; /* patience with each */
 	struct life life;
 	int epoll, signals; /* owned */
 	sigset_t old_mask;  /* what an engine gets back */

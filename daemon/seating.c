@@ -74,15 +74,13 @@ void seating_deinit(struct seating *t, const struct err *why)
 static void seat_open(const struct seating *t, struct seat *s)
 {
 	static const int size = WAKE_BUFFER;
-	uint8_t *model = s->areas.engine + s->areas.setup.off_info;
 	struct llm_hello_reply reply;
 	int fd[AREAS_NR];
 	struct err err;
 	int ret;
 
-	/* the same bytes that the engine stores there, in whatever order */
-	if (t->model->vocab)
-		memcpy(model, t->model, sizeof(*t->model));
+	if (t->ctl < 0) /* else the engine did, before it answered */
+		areas_tell_model(&s->areas, t->model);
 	ret = areas_seal(&s->areas, &err);
 	if (!ret)
 		ret = areas_share(&s->areas, fd, &err);

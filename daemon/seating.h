@@ -33,9 +33,9 @@ struct seating {
 	uint64_t ctl_data; /* of ctl in epoll */
 	bool full;	   /* ctl takes no more now */
 	/*
-	 * Borrowed: what an engine that serves has said of its model (vocab 0:
-	 * nothing yet).  A client is to find it in ENGINE with the reply, and
-	 * the engine opens the session only in its next round.
+	 * Borrowed: what an engine that served has said of its model.  A
+	 * client is to find it in ENGINE with the reply; where no engine lives
+	 * that could write it there, we do, before anyone else has the page.
 	 */
 	const struct llm_model *model;
 };

@@ -193,6 +193,7 @@ static int stub(void *arg, const struct handover *in)
 	if (carrier_sock_start(in, &c, NULL))
 		return -EIO;
 	memcpy(b->info.model.name, "stub", 5);
+	b->info.model.vocab = 77;
 	b->step_limit_ns = sh->step_limit_ns;
 	stub_take(c, ss);
 	shm_publish(&b->ready, 1u);

@@ -34,6 +34,31 @@ TEST(a_session_is_opened_served_and_given_back)
 	CHECK(access(sock, F_OK) < 0);
 }
 
+/* Whether an engine lives or not: the reply finds ENGINE filled. */
+TEST(a_client_finds_the_model_told_with_the_first_reply)
+{
+	const struct llm_model *m;
+	struct raw r;
+	int i;
+
+	prepare();
+	start();
+	for (i = 0; i < 20; i++) {
+		if (i == 10) { /* from here on engines die as they begin */
+			sh->die_early = SIGKILL;
+			kill(sh->pid, SIGKILL);
+		}
+		CHECK_EQ(raw_open(&r, sock), 0);
+		m = (const struct llm_model *)(r.engine + r.su.off_info);
+		CHECK_EQ(m->vocab, 77);
+		CHECK_STR((const char *)m->name, "stub");
+		raw_close(&r);
+	}
+	sh->die_early = 0;
+	UNTIL(is_ready());
+	CHECK_EQ(stop_by(SIGTERM), 0);
+}
+
 TEST(a_second_daemon_on_the_socket_is_told_so)
 {
 	struct err err = { 0 };
