@@ -219,8 +219,12 @@ static void tell_prompt(struct engine *e, struct live *l)
 	stats_prompt(e, l->st.prompt_len, q->cached_len);
 }
 
-/* The outputs of stream @i are in its log: publish them. */
-static void commit_stream(struct engine *e, uint32_t i, bool ended)
+/*
+ * The outputs of stream @i are in its log: publish them.  False where all are
+ * held back; what is delivered is added to *tokens.
+ */
+static bool commit_stream(struct engine *e, uint32_t i, bool ended,
+			  uint64_t *tokens)
 {
 	struct live *l = &e->pool.all[i];
 	struct stream *st = &l->st;
@@ -240,35 +244,67 @@ static void commit_stream(struct engine *e, uint32_t i, bool ended)
 		if (!st->score)
 			sched_append(&e->sched, l->seq);
 		if (!stream_commit(st))
-			return;
+			return false;
 		engine_touch(e, l->desk, st->slot);
 	}
 	if (bug(BUG_WISH_FIRST))
 		l->desk->wishes.touched[st->slot / 64] &=
 			~(1ull << st->slot % 64);
-	if (st->record->deaths)
-		st->record->deaths = 0; /* it can be computed after all */
-	stats_commit(e, st->tail - before, e->now_ns);
+	if (st->suspect) { /* it can be computed after all */
+		st->record->deaths = 0;
+		st->suspect = false;
+	}
+	*tokens += st->tail - before;
+	return true;
+}
+
+/*
+ * A step walks a thousand streams, each on lines of its own: fetch those of
+ * the ones to come while this one is worked on (measured: a fifth of the
+ * engine's time at 1,024 streams).
+ */
+static void look_ahead(const struct engine *e, uint32_t k)
+{
+	const struct batch *b = &e->batch;
+	const struct stream *st;
+	const struct live *l;
+
+	if (k + 16 >= b->nr_outs)
+		return;
+	__builtin_prefetch(&b->out[k + 16]);
+	__builtin_prefetch(&b->out[k + 16].token);
+	l = &e->pool.all[b->tag[b->out[k + 8].seq]];
+	__builtin_prefetch(l, 1);
+	__builtin_prefetch((const char *)l + 64, 1);
+	__builtin_prefetch((const char *)l + 128, 1);
+	st = &e->pool.all[b->tag[b->out[k + 4].seq]].st;
+	__builtin_prefetch(&st->log[st->nr], 1);
+	__builtin_prefetch(&st->text[st->text_len], 1);
+	__builtin_prefetch(&st->ids[st->prompt_len + st->nr], 1);
+	__builtin_prefetch(st->word, 1);
 }
 
 static void engine_commit(struct engine *e)
 {
 	const struct batch *b = &e->batch;
-	uint32_t k, i;
+	uint32_t k, i, commits = 0;
+	uint64_t tokens = 0;
 	bool ended;
 
 	for (k = 0; k < b->nr_outs; k++) {
 		const struct batch_out *o = &b->out[k];
 		struct stream *st;
 
+		look_ahead(e, k);
 		i = (uint32_t)b->tag[o->seq];
 		st = &e->pool.all[i].st;
 		ended = st->score ? stream_score(st, o)
 				  : stream_token(st, &e->text, o);
 		/* one commit a stream, whatever number of outputs */
 		if (k + 1 == b->nr_outs || o[1].seq != o->seq)
-			commit_stream(e, i, ended);
+			commits += commit_stream(e, i, ended, &tokens);
 	}
+	stats_commit(e, commits, tokens);
 }
 
 /* The commits are stored; F; then the wishes; then a wake a session. */

@@ -10,8 +10,9 @@ int pool_init(struct pool *p, uint32_t max)
 
 	*p = (struct pool){ .max = max };
 	p->all = calloc(max, sizeof(*p->all));
+	p->glance = calloc(max, sizeof(*p->glance));
 	p->order = malloc(max * sizeof(*p->order));
-	if (!p->all || !p->order) {
+	if (!p->all || !p->glance || !p->order) {
 		pool_deinit(p);
 		return -ENOMEM;
 	}
@@ -23,6 +24,7 @@ int pool_init(struct pool *p, uint32_t max)
 void pool_deinit(struct pool *p)
 {
 	free(p->all);
+	free(p->glance);
 	free(p->order);
 	*p = (struct pool){ 0 };
 }

@@ -25,9 +25,17 @@ struct live {
 	bool text;	   /* with the text worker */
 };
 
+/* What each round asks of each of them, packed. */
+struct glance {
+	const __u64 *cancel_gen; /* the client's: shm_load() */
+	uint64_t session;	 /* its id */
+	uint32_t slot, gen;
+};
+
 struct pool {
-	struct live *all; /* owned: [max] */
-	uint32_t *order;  /* owned: [max]; the first nr are alive */
+	struct live *all;      /* owned: [max] */
+	struct glance *glance; /* owned: [max] */
+	uint32_t *order;       /* owned: [max]; the first nr are alive */
 	uint32_t nr, max;
 };
 

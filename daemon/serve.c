@@ -92,6 +92,12 @@ static void adopt(struct engine *e, struct desk *d, uint32_t slot, bool text,
 
 	l->desk = d;
 	d->stream[slot] = i;
+	e->pool.glance[i] = (struct glance){
+		.cancel_gen = &d->session->wish[slot].cancel_gen,
+		.session = d->session->id,
+		.slot = slot,
+		.gen = l->st.gen,
+	};
 	if (!text) {
 		queue(e, i, recovered);
 		return;
@@ -344,12 +350,11 @@ static void take_cancels(struct engine *e)
 	uint32_t k, i;
 
 	for (k = e->pool.nr; k-- > 0;) {
-		const struct stream *st;
+		const struct glance *g;
 
 		i = e->pool.order[k];
-		st = &e->pool.all[i].st;
-		if (shm_load(&st->session->wish[st->slot].cancel_gen) ==
-		    st->gen)
+		g = &e->pool.glance[i];
+		if (shm_load(g->cancel_gen) == g->gen)
 			end_with(e, i, LLM_END_CANCELLED, 0, NULL);
 	}
 }

@@ -23,11 +23,11 @@ void stats_step_begin(struct engine *e, uint64_t now_ns)
 	if (nr > BOARD_MAX_ROWS)
 		nr = BOARD_MAX_ROWS;
 	for (i = 0; i < nr; i++) {
-		const struct stream *st = &e->pool.all[e->batch.tag[i]].st;
+		const struct glance *g = &e->pool.glance[e->batch.tag[i]];
 
-		b->row[i].session = st->session->id;
-		b->row[i].stream = st->slot;
-		b->row[i].gen = st->gen;
+		b->row[i].session = g->session;
+		b->row[i].stream = g->slot;
+		b->row[i].gen = g->gen;
 	}
 	shm_store(&b->nr_rows, nr);
 	shm_add(&b->step, 1);
@@ -41,19 +41,21 @@ void stats_step_end(struct engine *e)
 	shm_publish(&e->board->step_begin_ns, 0ull);
 }
 
-void stats_commit(struct engine *e, uint32_t tokens, uint64_t now_ns)
+void stats_commit(struct engine *e, uint32_t commits, uint64_t tokens)
 {
 	struct board *b = e->board;
 	uint64_t death_ns;
 
-	shm_add(&b->commits, 1);
+	if (!commits)
+		return;
+	shm_add(&b->commits, commits);
 	shm_add(&b->info.tokens_out, tokens);
 	if (shm_load(&b->first_commit_ns))
 		return;
-	shm_store(&b->first_commit_ns, now_ns);
+	shm_store(&b->first_commit_ns, e->now_ns);
 	death_ns = shm_load(&b->death_ns);
-	if (death_ns && death_ns < now_ns)
-		shm_store(&b->info.pause_ns, now_ns - death_ns);
+	if (death_ns && death_ns < e->now_ns)
+		shm_store(&b->info.pause_ns, e->now_ns - death_ns);
 }
 
 void stats_prompt(struct engine *e, uint32_t prompt, uint32_t cached)

@@ -18,8 +18,8 @@ void stats_begin(struct engine *e);
 /* The rows of the step that is about to run, for blame; and when it began. */
 void stats_step_begin(struct engine *e, uint64_t now_ns);
 void stats_step_end(struct engine *e);
-/* One stream's word moved by @tokens at @now_ns. */
-void stats_commit(struct engine *e, uint32_t tokens, uint64_t now_ns);
+/* A step is committed: words stored, and the tokens that they cover more. */
+void stats_commit(struct engine *e, uint32_t commits, uint64_t tokens);
 /* Its first token: @prompt tokens went in, @cached of them were found. */
 void stats_prompt(struct engine *e, uint32_t prompt, uint32_t cached);
 /* Gauges: streams that run and wait, blocks. */

@@ -84,6 +84,12 @@ int stream_bind(struct stream *st, const struct stream_text *tx,
 		.ids = (uint32_t *)(s->base + r->prompt_off),
 		.log = (struct llm_tok *)(s->base + r->log_off),
 		.text = s->base + r->text_off,
+		.log_len = r->log_len,
+		.text_size = r->text_size,
+		.alt_k = r->alt_k,
+		.nr_stop_ids = p.head.nr_stop_ids,
+		.suspect = r->deaths,
+		.stops = p.head.nr_stop,
 		.prompt_len = r->prompt_len,
 		.tail = LLM_COMMIT_TAIL(word),
 		.nr = LLM_COMMIT_TAIL(word),
@@ -121,6 +127,16 @@ void stream_set_prompt(struct stream *st, const struct stream_text *tx,
 
 /* ---- tokens ----------------------------------------------------------- */
 
+static bool is_ascii(const uint8_t *s, uint32_t n)
+{
+	uint8_t all = 0;
+	uint32_t i;
+
+	for (i = 0; i < n; i++)
+		all |= s[i];
+	return all < 0x80;
+}
+
 /*
  * The token's text behind what is there.  Three bytes are kept for the end
  * (a character cut short).  Returns its size, or -ENOSPC.
@@ -128,25 +144,30 @@ void stream_set_prompt(struct stream *st, const struct stream_text *tx,
 static long put_text(struct stream *st, const struct stream_text *tx,
 		     uint32_t token)
 {
-	uint32_t room = st->record->text_size - st->text_len;
+	uint32_t room = st->text_size - st->text_len, n;
 	uint8_t *out = st->text + st->text_len, piece[PIECE_MAX];
 
-	if (!tx->vocab && !tx->be->piece)
+	if (!st->text_size)
 		return 0;
 	if (room < UTF8_BROKEN_SIZE)
 		return -ENOSPC;
 	room -= UTF8_BROKEN_SIZE;
 	if (tx->vocab)
 		return decode_feed(&st->decode, tx->vocab, token, out, room);
-	return decode_bytes(&st->decode, piece,
-			    tx->be->piece(tx->be, token, piece), out, room);
+	if (room < DECODE_CAP(PIECE_MAX))
+		return -ENOSPC;
+	n = tx->be->piece(tx->be, token, out);
+	if (!st->decode.nr_pending && is_ascii(out, n))
+		return n;
+	memcpy(piece, out, n);
+	return decode_bytes(&st->decode, piece, n, out, room);
 }
 
 static void put_log(struct stream *st, const struct batch_out *out,
 		    uint32_t flags)
 {
 	struct llm_tok *t = &st->log[st->nr];
-	uint32_t k = st->record->alt_k, i;
+	uint32_t k = st->alt_k, i;
 	struct llm_alt *alt = st->alt + (size_t)st->nr * k;
 
 	if (k > out->nr_alt)
@@ -175,11 +196,14 @@ static uint32_t end_token(const struct stream *st, const struct model_info *m,
 			  uint32_t token)
 {
 	const struct sampling *sp = &st->sampling;
-	uint32_t nr_eos = st->ignore_eos ? 0 : m->nr_eos, i;
+	uint32_t i;
 
-	for (i = 0; i < sp->nr_end_ids; i++)
+	for (i = 0; !st->ignore_eos && i < m->nr_eos; i++)
+		if (m->eos[i] == token)
+			return LLM_DETAIL_EOS;
+	for (i = sp->nr_end_ids - st->nr_stop_ids; i < sp->nr_end_ids; i++)
 		if (sp->end_ids[i] == token)
-			return i < nr_eos ? LLM_DETAIL_EOS : LLM_DETAIL_STOP_ID;
+			return LLM_DETAIL_STOP_ID;
 	return LLM_DETAIL_NONE;
 }
 
@@ -217,7 +241,7 @@ bool stream_token(struct stream *st, const struct stream_text *tx,
 	bool matched = false;
 	long size = 0;
 
-	if (st->end || st->nr >= st->record->log_len)
+	if (st->end || st->nr >= st->log_len)
 		return true;
 	if (bug(BUG_PUBLISH_FIRST)) {
 		shm_publish(st->word,
@@ -234,7 +258,7 @@ bool stream_token(struct stream *st, const struct stream_text *tx,
 	mark(MARK_PIECE);
 	if (st->nr < st->min_tokens)
 		st->stop_base += (uint32_t)size;
-	else
+	else if (st->stops)
 		matched = stop_feed(&st->stop, st->text + st->text_len,
 				    (size_t)size);
 	st->text_len += (uint32_t)size;
@@ -258,7 +282,7 @@ bool stream_token(struct stream *st, const struct stream_text *tx,
 			st->prompt_len + st->nr == m->context
 				? LLM_DETAIL_CONTEXT
 				: LLM_DETAIL_MAX_TOKENS);
-	if (st->end && st->record->text_size)
+	if (st->end && st->text_size)
 		finish_text(st);
 	return st->end;
 }
@@ -269,7 +293,7 @@ bool stream_score(struct stream *st, const struct batch_out *out)
 		return true;
 	if (out->position < st->nr) /* computed again: an earlier life's */
 		return false;
-	assert(out->position == st->nr && st->nr < st->record->log_len);
+	assert(out->position == st->nr && st->nr < st->log_len);
 	put_log(st, out, LLM_TOK_F_UTF8);
 	mark(MARK_LOG);
 	if (st->nr + 1 == st->prompt_len)
@@ -296,7 +320,7 @@ static uint32_t deliverable(const struct stream *st)
 {
 	uint32_t n = st->nr, hold;
 
-	if (st->end || !st->stop_set.nr)
+	if (st->end || !st->stops)
 		return n;
 	hold = stop_hold(&st->stop);
 	while (hold && n > st->tail &&

@@ -63,28 +63,34 @@ struct stream_text {
 	const struct vocab *vocab; /* borrowed; NULL: pieces, or no text */
 };
 
+/*
+ * The fields that every token touches stand first, copies of the record's
+ * among them: a step walks a thousand of these.
+ */
 struct stream {
-	/* who; set by stream_bind() */
-	struct session *session; /* borrowed; NULL = not in use */
+	struct session *session; /* borrowed */
 	uint32_t slot, gen;
-	struct llm_record *record; /* all below borrow from ENGINE memory */
-	uint64_t *word;
+	uint64_t *word;	     /* these six borrow from ENGINE memory */
 	uint32_t *ids;	     /* [prompt_cap + log_len] */
 	struct llm_tok *log; /* [log_len] */
-	struct llm_alt *alt; /* [log_len][alt_k], or NULL */
 	uint8_t *text;	     /* [text_size] */
-	struct sampling sampling;
-	/* how far */
-	uint32_t prompt_len; /* 0: not tokenized yet */
-	uint32_t tail;	     /* committed */
-	uint32_t nr;	     /* in the log, held back ones included */
-	uint32_t text_len;   /* bytes of text of the nr */
+	struct llm_record *record;
+	struct llm_alt *alt;		    /* [log_len][alt_k], or NULL */
+	uint32_t log_len, text_size, alt_k; /* the record's */
+	uint32_t prompt_len;		    /* 0: not tokenized yet */
+	uint32_t tail;			    /* committed */
+	uint32_t nr;	   /* in the log, held back ones included */
+	uint32_t text_len; /* bytes of text of the nr */
 	uint32_t max_tokens;
 	uint32_t min_tokens; /* stops count from here on */
 	uint32_t stop_base;  /* bytes of text before stops began to count */
 	uint32_t end;	     /* enum llm_end to be committed, or LLM_END_NONE */
-	bool score, logprobs, ignore_eos, cached_told;
+	uint32_t nr_stop_ids; /* the last of sampling.end_ids */
 	struct decode decode; /* state after the nr */
+	bool score, logprobs, ignore_eos;
+	bool suspect; /* record.deaths is not 0 */
+	bool stops;   /* it has stop strings */
+	struct sampling sampling;
 	struct stop stop;
 	struct stop_set stop_set; /* its nodes lie in the extent */
 };
