@@ -1,7 +1,5 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * slow test
- *
  * T25, end to end and by hand: what no library would send.  Each is refused
  * with one line (or dropped, where there is no stream to refuse it in) while
  * a good stream beside it gets every token of its own; and a request that
@@ -240,19 +238,27 @@ static const char *poison(struct llmc *s, uint32_t *kills)
 				  .nr_ids = 1000,
 				  .max_tokens = 1 };
 	static struct llmc_result res;
+	struct llm_info info = { 0 };
 	struct llmc_stream *st;
+	pid_t killed = 0;
 	uint32_t i;
 
 	for (i = 0; i < 1000; i++)
 		ids[i] = 6 + (i * 37 + *kills) % 4000;
 	if (llmc_submit(s, &q, &st))
 		return NULL;
-	for (i = 0; i < 400 && llmc_result(st, &res) == -EAGAIN; i++) {
+	/* each life once, when it serves and is some way into the step */
+	for (i = 0; i < 2000 && llmc_result(st, &res) == -EAGAIN; i++) {
 		pid_t engine = serve_engine(llmd.pid);
 
-		if (engine && i % 3 == 2)
-			*kills += !kill(engine, SIGSEGV);
 		serve_msleep(5);
+		if (!engine || engine == killed ||
+		    llmc_info(llmd.sock, &info) ||
+		    info.daemon != LLM_DAEMON_READY)
+			continue;
+		serve_msleep(10);
+		*kills += !kill(engine, SIGSEGV);
+		killed = engine;
 	}
 	llmc_wait(st, UINT32_MAX, 10000);
 	if (llmc_result(st, &res))
