@@ -48,10 +48,13 @@ static struct fx_mem fx_all = { &fx_all, &fx_all };
 
 static inline void *fx_take(size_t n)
 {
-	struct fx_mem *m = calloc(1, sizeof(*m) + n);
+	struct fx_mem *m;
 
+	n = (sizeof(*m) + n + 63) & ~(size_t)63;
+	m = aligned_alloc(64, n);
 	if (!m)
 		abort();
+	memset(m, 0, n);
 	m->next = fx_all.next;
 	m->prev = &fx_all;
 	m->next->prev = fx_all.next = m;

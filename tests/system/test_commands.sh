@@ -159,7 +159,7 @@ is "ps: nobody there" "$(wc -l <<<"$OUT")" 1
 # long: a run of many tokens, its engine stopped (SIGSTOP) in the middle; the
 # client's pid in KID, the engine's in ENGINE
 long() {
-	"$LLM" run --socket "$SOCK" --format json --ids "5 6 7" -n 1000 --ignore-eos \
+	env --default-signal=INT "$LLM" run --socket "$SOCK" --format json --ids "5 6 7" -n 1000 --ignore-eos \
 		>"$TMP/long" 2>"$TMP/long.err" &
 	KID=$!
 	local i
