@@ -46,12 +46,16 @@ static void bounds(const struct task *k, uint32_t r, uint32_t p, uint32_t b,
 }
 
 /* Neighbouring rows with the same keys go together. */
-static void one_block(const struct task *k, uint32_t p, uint32_t b)
+static void one_block(const struct task *k, uint32_t p, uint32_t b,
+		      uint32_t next_b)
 {
+	struct attn_tile *part = &k->at->part;
 	const struct cpu_kernels *ops = &k->ctx->cpu->kernels;
 	const float *key = host_k(k->ctx, k->table[b], k->layer, k->kv_head);
 	const float *value = host_v(k->ctx, k->table[b], k->layer, k->kv_head);
 
+	part->next_k = host_k(k->ctx, k->table[next_b], k->layer, k->kv_head);
+	part->next_v = host_v(k->ctx, k->table[next_b], k->layer, k->kv_head);
 	for (uint32_t r = 0, next; r < k->nr_rows; r = next) {
 		uint32_t t0, t1, u0, u1;
 
@@ -62,7 +66,7 @@ static void one_block(const struct task *k, uint32_t p, uint32_t b)
 				break;
 		}
 		if (t0 < t1)
-			ops->attn_block(&k->at->part, r * k->heads,
+			ops->attn_block(part, r * k->heads,
 					(next - r) * k->heads, key, value, t0,
 					t1);
 	}
@@ -111,7 +115,7 @@ static void attend(const struct task *k)
 		}
 		memset(part->o, 0, nr * part->ld * sizeof(float));
 		for (; b < end; b++)
-			one_block(k, p, b);
+			one_block(k, p, b, b < hi / OPS_BLOCK ? b + 1 : b);
 		end_part(k, p);
 	}
 }

@@ -4,6 +4,8 @@
  * K lies transposed, [hd][16], so scores come out with lanes = keys and each
  * is one chain over d, as written; V is [16][hd], lanes = dimensions.  A block
  * of hd 128 is 16 KB: it is read once from memory for all queries of the tile.
+ * Blocks lie scattered, the hardware cannot guess the next one: its lines are
+ * fetched one by one inside both loops (in one go they stall the core).
  */
 #include "kernels/cpu/cpu.h"
 #include "kernels/cpu/simd_avx2.h"
@@ -11,7 +13,7 @@
 
 /* s[i][t] = q[i] . k[t], one chain a key; k: [hd][16] */
 INLINE void scores(const int G, const float *q, size_t ld, uint32_t hd,
-		   const float *k, float s[4][OPS_BLOCK])
+		   const float *k, const float *next, float s[4][OPS_BLOCK])
 {
 	__m256 a[4][2];
 
@@ -22,6 +24,7 @@ INLINE void scores(const int G, const float *q, size_t ld, uint32_t hd,
 		__m256 k0 = _mm256_loadu_ps(k + (size_t)d * OPS_BLOCK);
 		__m256 k1 = _mm256_loadu_ps(k + (size_t)d * OPS_BLOCK + 8);
 
+		fetch(next + (size_t)d * OPS_BLOCK);
 #pragma GCC unroll 4
 		for (int i = 0; i < G; i++) {
 			__m256 b = _mm256_broadcast_ss(q + (size_t)i * ld + d);
@@ -66,7 +69,8 @@ INLINE float soften(float s[OPS_BLOCK], uint32_t t0, uint32_t t1, float *m,
 /* o[i] = o[i] * c[i] + p[i] . v over keys [t0, t1), C vectors at a time */
 INLINE void values(const int G, const int C, const float p[4][OPS_BLOCK],
 		   const float *c, const float *v, uint32_t t0, uint32_t t1,
-		   uint32_t hd, uint32_t from, uint32_t to, float *o, size_t ld)
+		   const float *next, uint32_t hd, uint32_t from, uint32_t to,
+		   float *o, size_t ld)
 {
 	for (uint32_t d = from; d < to; d += 8 * (uint32_t)C) {
 		__m256 a[4][8];
@@ -82,6 +86,9 @@ INLINE void values(const int G, const int C, const float p[4][OPS_BLOCK],
 		for (uint32_t t = t0; t < t1; t++) {
 			__m256 x[8];
 
+#pragma GCC unroll 4
+			for (int j = 0; j < C; j += 2)
+				fetch(next + (size_t)t * hd + d + 8 * j);
 #pragma GCC unroll 8
 			for (int j = 0; j < C; j++)
 				x[j] = _mm256_loadu_ps(v + (size_t)t * hd + d +
@@ -115,14 +122,14 @@ INLINE void queries(const int G, const struct attn_tile *tile, uint32_t first,
 	float *o = tile->o + first * tile->ld;
 
 	wide *= 8 * (uint32_t)C;
-	scores(G, tile->q + first * tile->ld, tile->ld, hd, k, s);
+	scores(G, tile->q + first * tile->ld, tile->ld, hd, k, tile->next_k, s);
 #pragma GCC unroll 4
 	for (int i = 0; i < G; i++)
 		c[i] = soften(s[i], t0, t1, &tile->m[first + (uint32_t)i],
 			      &tile->l[first + (uint32_t)i]);
-	values(G, C, s, c, v, t0, t1, hd, 0, wide, o, tile->ld);
+	values(G, C, s, c, v, t0, t1, tile->next_v, hd, 0, wide, o, tile->ld);
 	/* the rest by one vector; the last may hold lanes nobody reads */
-	values(G, 1, s, c, v, t0, t1, hd, wide, hd, o, tile->ld);
+	values(G, 1, s, c, v, t0, t1, tile->next_v, hd, wide, hd, o, tile->ld);
 }
 
 #define QUERIES(G)                                                             \

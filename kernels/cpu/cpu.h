@@ -23,6 +23,7 @@ struct attn_tile {
 	float *q;     /* [nr][ld], scaled */
 	float *m, *l; /* [nr] softmax of this part so far (F6) */
 	float *o;     /* [nr][ld] */
+	const float *next_k, *next_v; /* to be fetched meanwhile */
 };
 
 #define ATTN_QUERIES 32u /* at most, of a tile */

@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * gemm_avx512.c - register tiles of 8 rows x up to 6 tokens: a register holds
- * the eight lanes of F2 for two neighbouring rows, 24 sums in all, so bits are
- * AVX2's at twice the rate.  Four registers of weights are held, tokens come
- * as a broadcast of 256 bits in the load.
+ * gemm_avx512.c - register tiles of 8 rows x up to 6 tokens, 6 x 8: a register
+ * holds the eight lanes of F2 for two neighbouring rows, 24 sums in all, so
+ * bits are AVX2's at twice the rate.  The weights are held, tokens come as a
+ * broadcast of 256 bits in the load.
  */
 #include "kernels/cpu/cpu.h"
 #include "kernels/cpu/simd_avx512.h"
 
-#define MAX_T 6
+#define MAX_T 8
 
 /* The asm keeps one load a value, which the compiler would else repeat. */
 #define HOLD(v) __asm__ volatile("" : "+v"(v))
@@ -17,7 +17,7 @@
 INLINE void step8(const int P, const int T, __m512 a[4][MAX_T], const __m512 *w,
 		  const float *x, size_t ldx)
 {
-#pragma GCC unroll 6
+#pragma GCC unroll 8
 	for (int t = 0; t < T; t++) {
 		__m512 xv = _mm512_broadcast_f32x8(
 			_mm256_loadu_ps(x + (size_t)t * ldx));
@@ -49,7 +49,7 @@ INLINE void tile(const enum weight_type ty, const int R, const int T,
 
 #pragma GCC unroll 4
 	for (int p = 0; p < P; p++)
-#pragma GCC unroll 6
+#pragma GCC unroll 8
 		for (int t = 0; t < T; t++)
 			a[p][t] = _mm512_setzero_ps();
 	for (; i + 8 <= k; i += 8) {
@@ -72,7 +72,7 @@ INLINE void tile(const enum weight_type ty, const int R, const int T,
 				partner(w, stride, p, R) + i * size, k - i);
 		step8(P, T, a, wv, x + i, ldx);
 	}
-#pragma GCC unroll 6
+#pragma GCC unroll 8
 	for (int t = 0; t < T; t++) {
 		float *out = y + (size_t)t * ldy;
 
@@ -81,11 +81,15 @@ INLINE void tile(const enum weight_type ty, const int R, const int T,
 			continue;
 		}
 #pragma GCC unroll 2
-		for (int p = 0; p < P; p += 2)
+		for (int p = 0; p + 2 <= P; p += 2)
 			_mm_storeu_ps(out + 2 * p,
 				      sum8x4(lower8(a[p][t]), upper8(a[p][t]),
 					     lower8(a[p + 1][t]),
 					     upper8(a[p + 1][t])));
+		if (P % 2) {
+			out[2 * P - 2] = sum8(lower8(a[P - 1][t]));
+			out[2 * P - 1] = sum8(upper8(a[P - 1][t]));
+		}
 	}
 }
 
@@ -109,7 +113,9 @@ INLINE void tile(const enum weight_type ty, const int R, const int T,
 	TILE(type, 8, 2)                                                       \
 	TILE(type, 8, 3)                                                       \
 	TILE(type, 8, 4)                                                       \
-	TILE(type, 8, 5) TILE(type, 8, 6)
+	TILE(type, 8, 5)                                                       \
+	TILE(type, 8, 6)                                                       \
+	TILE(type, 1, 7) TILE(type, 1, 8) TILE(type, 6, 7) TILE(type, 6, 8)
 
 TILES(F32)
 TILES(F16)
@@ -123,7 +129,9 @@ TILES(BF16)
 			[3] = { 8, tile_##type##_8_3, tile_##type##_1_3 },     \
 			[4] = { 8, tile_##type##_8_4, tile_##type##_1_4 },     \
 			[5] = { 8, tile_##type##_8_5, tile_##type##_1_5 },     \
-			[6] = { 8, tile_##type##_8_6, tile_##type##_1_6 } },   \
+			[6] = { 8, tile_##type##_8_6, tile_##type##_1_6 },     \
+			[7] = { 6, tile_##type##_6_7, tile_##type##_1_7 },     \
+			[8] = { 6, tile_##type##_6_8, tile_##type##_1_8 } },   \
 	}
 
 const struct gemm_tiles gemm_tiles_avx512[NR_WEIGHT_TYPES] = {

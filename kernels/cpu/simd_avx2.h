@@ -15,6 +15,12 @@
 
 #define INLINE static inline __attribute__((always_inline))
 
+/* Have the cache line of @p come while we compute. */
+INLINE void fetch(const float *p)
+{
+	_mm_prefetch((const char *)p, _MM_HINT_T0);
+}
+
 /* ((0+4)+(2+6)) + ((1+5)+(3+7)) */
 INLINE float sum8(__m256 a)
 {
