@@ -5,7 +5,8 @@
 #   make check     install what is needed, build, run every test
 #   make quick     unit, small ops, system over the socket: at each save
 #   make install   PREFIX=/usr/local DESTDIR=
-#   make lint | bench | torture | fuzz | clean
+#   make lint | bench | torture | sim [SEED=] | fuzz [ROUNDS=] | clean
+#   make compile_commands.json    for editors
 # SAN=address,undefined or SAN=thread builds into build/<san>; CC=clang works.
 # MARKS=1 builds the daemon with the torture's kill points and planted bugs.
 
@@ -133,10 +134,22 @@ bench: benches
 	@tests/bench/run $(B)
 torture: marks $(B)/tests/system/test_torture
 	@LLM_BUILD=$(B) $(B)/tests/system/test_torture long
+# one seed again, or (without) many more of them than the test runs
+sim: $(B)/tests/sim/test_sim
+	@$(if $(SEED),LLM_SIM_SEED=$(SEED)) LLM_SIM_RUNS=$(RUNS) $<
+RUNS ?= 1000
+ROUNDS ?= 200000
+fuzz:
+	$(INNER) SAN=address,undefined tests
+	@LLM_FUZZ_ROUNDS=$(ROUNDS) LLM_TEST_S=36000 LLM_VERBOSE=1 tests/run -b build/san-address-undefined fuzz/
+compile_commands.json: Makefile
+	@$(MAKE) --no-print-directory -Bn objs | awk -v dir='$(CURDIR)' 'BEGIN { print "[" } \
+		/ -c -o / { c = $$0; gsub(/["\\]/, "\\\\&", c); printf "%s{\"directory\": \"%s\", \"file\": \"%s\", \
+		\"command\": \"%s\"}\n", n++ ? "," : "", dir, $$NF, c } END { print "]" }' >$@
 clean:
-	rm -rf build
+	rm -rf build compile_commands.json
 
 include packaging/install.mk
-.PHONY: all tests marks objs benches setup demo check quick lint bench torture clean
+.PHONY: all tests marks objs benches setup demo check quick lint bench torture sim fuzz clean
 .DELETE_ON_ERROR:
 .SECONDARY:

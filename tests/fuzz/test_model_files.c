@@ -3,7 +3,7 @@
  * Hostile model files: mutants of real ones, made from a fixed seed, must be
  * either refused with one line or be good for use; never a crash, never a
  * byte read outside the file (run it under SAN=address,undefined).
- * LLM_FUZZ_RUNS raises the number of mutants of each kind.
+ * LLM_FUZZ_ROUNDS raises the number of mutants of each kind.
  */
 #include "base/err.h"
 #include "daemon/model/arch.h"
