@@ -92,7 +92,7 @@ for c in ps info ping; do
 done
 refused "score: no daemon" 4 "$TMP/none" "$LLM" score --socket "$TMP/none" --ids "5 6"
 refused "a socket with nobody behind" 4 . "$LLM" ping --socket "$0"
-refused "tokenize: no model" 2 'model' env -u LLM_MODEL "$LLM" tokenize x
+refused "tokenize: neither a model nor a daemon" 4 'no llmd' env -u LLM_MODEL "$LLM" tokenize --socket "$TMP/none" x
 refused "tokenize: a model that is not there" 1 "$TMP/none" "$LLM" tokenize --model "$TMP/none" x
 refused "detokenize: an id out of range" 1 '999999' "$LLM" detokenize --model tests/data/tokenizers/bpe-llama3 999999
 
