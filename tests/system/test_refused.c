@@ -284,6 +284,8 @@ TEST(T29_a_request_that_kills_three_engines_is_given_up)
 	struct llmc *s;
 	uint64_t ns;
 
+	if (SANITIZED)
+		SKIP("a sanitizer makes a fault of its own report");
 	if (access("models/manpages-2m/model.safetensors", R_OK))
 		SKIP("no models/manpages-2m");
 	CHECK(!serve_start(&llmd, "llmd", args));
