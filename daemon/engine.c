@@ -205,6 +205,7 @@ static int engine_open(struct engine *e, struct err *err)
 	if (!e->scratch)
 		return err_set(err, -ENOMEM, "no memory");
 	fill_limits(e);
+	stats_gauges(e); /* the size of the pool is told with `ready` */
 	return 0;
 }
 

@@ -65,6 +65,27 @@ TEST(a_request_by_ids_gets_its_tokens_text_and_end)
 	CHECK_EQ(x->s.model->vocab, TOY_VOCAB);
 	CHECK_STR((const char *)x->s.model->name, "toy");
 	CHECK_EQ(R.board.ready, 1);
+	CHECK_EQ(R.board.info.kv_blocks, 255);
+	rig_deinit(&R);
+}
+
+static uint32_t blocks_told;
+
+/* Called first in the first round: what does the keeper read by now? */
+static int spy(struct carrier *c, struct carrier_work *ret)
+{
+	if (!blocks_told && R.board.ready)
+		blocks_told = R.board.info.kv_blocks;
+	return rig_take(c, ret);
+}
+
+TEST(what_is_served_is_told_with_ready)
+{
+	rig_init(&R);
+	R.c.take = spy;
+	CHECK_EQ(rig_run(&R), 0);
+	CHECK_EQ(blocks_told, 255);
+	CHECK_EQ(R.board.info.model.context, 512);
 	rig_deinit(&R);
 }
 
