@@ -473,7 +473,7 @@ static void run_random(const char *tag, uint64_t kills, uint32_t gap_us)
 		verdict(false, "the daemon starts");
 		return;
 	}
-	give_up = raw_now() + kills * 500000000ull;
+	give_up = raw_now() + kills * 3000000000ull;
 	while (n < kills && !any_bad() && raw_now() < give_up) {
 		struct timespec t = { 0, (long)(rnd(&rng) % (2000u * gap_us)) };
 		pid_t e;
