@@ -428,7 +428,6 @@ int engine_run(const struct engine_options *opt, struct carrier *c,
 	 * Before the first round: it recovers what earlier lives left, and a
 	 * kill in there is the death of an engine that did serve.
 	 */
-	stats_gauges(&e);
 	shm_publish(&board->ready, 1u);
 	busy = engine_round(&e);
 	while (busy >= 0) {
