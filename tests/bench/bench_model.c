@@ -86,6 +86,24 @@ __attribute__((target("avx2,fma"))) static void *fma_all(void *arg)
 	return NULL;
 }
 
+__attribute__((target("avx512f"))) static void *fma_all_512(void *arg)
+{
+	__m512 a[10], x = _mm512_set1_ps(1.0001f), y = _mm512_set1_ps(1e-9f);
+	uint32_t i, j;
+
+	(void)arg;
+	for (j = 0; j < 10; j++)
+		a[j] = _mm512_set1_ps((float)j);
+	for (i = 0; i < FMA_ROUNDS; i++)
+#pragma GCC unroll 10
+		for (j = 0; j < 10; j++)
+			a[j] = _mm512_fmadd_ps(a[j], x, y);
+	for (j = 1; j < 10; j++)
+		a[0] = _mm512_add_ps(a[0], a[j]);
+	sink = _mm512_cvtss_f32(a[0]);
+	return NULL;
+}
+
 static double on_threads(void *(*work)(void *), unsigned threads)
 {
 	pthread_t other;
@@ -111,8 +129,13 @@ static void measure_roof(struct roof *r, unsigned threads)
 	for (i = 0; i < 3; i++) {
 		t = on_threads(read_all, threads);
 		b = threads * (READ_BYTES / 2.0) / t;
-		t = on_threads(fma_all, threads);
-		m = threads * 80.0 * FMA_ROUNDS / t;
+		if (__builtin_cpu_supports("avx512f")) {
+			t = on_threads(fma_all_512, threads);
+			m = threads * 160.0 * FMA_ROUNDS / t;
+		} else {
+			t = on_threads(fma_all, threads);
+			m = threads * 80.0 * FMA_ROUNDS / t;
+		}
 		r->bytes = b > r->bytes ? b : r->bytes;
 		r->macs = m > r->macs ? m : r->macs;
 	}
