@@ -110,15 +110,17 @@ static void adopt(struct engine *e, struct desk *d, uint32_t slot, bool text,
 
 /* ---- entries ---------------------------------------------------------- */
 
-/* Streams of @tenant that wait: in its queue, and with the text worker. */
-static uint32_t tenant_waiting(struct engine *e, uint64_t tenant)
+/*
+ * Streams of @tenant that wait: in its queue, and with the text worker.
+ * -EAGAIN where there is no room for one more tenant now.
+ */
+static int tenant_waiting(struct engine *e, uint64_t tenant, uint32_t *ret)
 {
-	uint32_t t, nr = 0, k, left = e->nr_text;
+	uint32_t t, nr, k, left = e->nr_text;
 
-	if (!tenant_get(&e->sched.run.tenants, tenant, &t))
-		nr = e->sched.run.tenants.all[t].nr_queued;
-	else
-		return UINT32_MAX; /* no room for one more tenant now */
+	if (tenant_get(&e->sched.run.tenants, tenant, &t))
+		return -EAGAIN;
+	nr = e->sched.run.tenants.all[t].nr_queued;
 	for (k = 0; left && k < e->pool.nr; k++) {
 		const struct live *l = &e->pool.all[e->pool.order[k]];
 
@@ -127,7 +129,8 @@ static uint32_t tenant_waiting(struct engine *e, uint64_t tenant)
 		left--;
 		nr += l->desk->session->tenant == tenant;
 	}
-	return nr;
+	*ret = nr;
+	return 0;
 }
 
 /* A seed for who named none; one call in 32 goes to the kernel. */
@@ -155,9 +158,9 @@ static struct admit_now admit_now(struct engine *e, const struct session *s)
 
 	sched_get_stats(&e->sched, &st);
 	now.waiting = st.waiting + e->nr_text;
-	if (e->pool.nr == e->pool.max)
-		now.waiting = now.max_waiting;
-	now.tenant_waiting = tenant_waiting(e, s->tenant);
+	if (tenant_waiting(e, s->tenant, &now.tenant_waiting) ||
+	    e->pool.nr == e->pool.max)
+		now.waiting = now.max_waiting; /* full, whatever the number */
 	now.random = take_random(e);
 	return now;
 }
