@@ -9,6 +9,12 @@
  * door is open (acquire: it sees the job), takes items, leaves by subtracting
  * one (release: the caller, who waits for 0 after shutting the door, sees its
  * results).  The job is never changed while somebody is inside or may enter.
+ *
+ * Is it worth it?  On a machine with other work a thread that took an item may
+ * be put aside for milliseconds, and the caller waits.  So the pool keeps
+ * account: what the workers did, in the caller's time, against what the caller
+ * spent on waking and waiting for them.  Where a window of regions ends with a
+ * loss, the caller computes alone for a while, longer each time (account()).
  */
 #include "kernels/pool.h"
 
@@ -27,8 +33,11 @@
 #include <time.h>
 #include <unistd.h>
 
-#define OPEN   0x80000000ull
-#define INSIDE 0x7fffffffull
+#define OPEN	     0x80000000ull
+#define INSIDE	     0x7fffffffull
+#define WINDOW	     64 /* regions after which the account is settled */
+#define ALONE_MIN_NS 20000000ull
+#define ALONE_MAX_NS 640000000ull
 
 /* Items left of a thread's own share; a line each, they are hot. */
 struct share {
@@ -49,7 +58,14 @@ struct pool {
 	pool_fn *fn;
 	void *arg;
 	uint32_t grain;
-	struct share *share; /* [nr_threads] */
+	struct share *share;	    /* [nr_threads] */
+	_Atomic uint64_t helped_ns; /* workers inside: their time */
+
+	/* account(); the caller's own */
+	int64_t gain_ns;	 /* of this window so far */
+	uint32_t regions;	 /* of this window so far */
+	uint64_t alone_ns;	 /* how long to stay alone after a loss */
+	uint64_t alone_until_ns; /* 0: not alone */
 
 	uint32_t nr_threads, nr_workers; /* workers: those that were started */
 	uint32_t spins;			 /* pauses in POOL_SPIN_US */
@@ -81,30 +97,28 @@ static inline void pause_cpu(void)
 #endif
 }
 
-static double now_us(void)
+static uint64_t now_ns(void)
 {
 	struct timespec t;
 
 	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (double)t.tv_sec * 1e6 + (double)t.tv_nsec * 1e-3;
+	return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
 }
 
 /* How many pauses fill POOL_SPIN_US: 3 to 140 cycles each, by model. */
 static uint32_t calibrate(void)
 {
-	double best = 1e9;
+	uint64_t best = UINT64_MAX;
 
 	for (int round = 0; round < 5; round++) {
-		double t = now_us();
+		uint64_t t = now_ns();
 
 		for (int i = 0; i < 200; i++)
 			pause_cpu();
-		t = now_us() - t;
+		t = now_ns() - t;
 		best = t < best ? t : best;
 	}
-	if (best <= 0)
-		best = 1;
-	return (uint32_t)(POOL_SPIN_US * 200 / best) + 1;
+	return (uint32_t)(POOL_SPIN_US * 200 * 1000 / (best + 1)) + 1;
 }
 
 /* The quota of the cgroup in CPUs, rounded up; 0 = none is set. */
@@ -148,25 +162,34 @@ uint32_t pool_cpus(void)
 	return cpus ? cpus : 1;
 }
 
-/* Take items until there are none: of one's own share, then of the others. */
-static void work(struct pool *p, uint32_t thread)
+/*
+ * Take items until there are none: of one's own share, then of the others.
+ * Returns how many.
+ */
+static uint32_t work(struct pool *p, uint32_t thread)
 {
+	uint32_t taken = 0;
+
 	for (uint32_t i = 0; i < p->nr_threads; i++) {
 		struct share *s = &p->share[(thread + i) % p->nr_threads];
 
 		/* looked at first: `next` stays within end + threads * grain */
 		while (atomic_load_explicit(&s->next, memory_order_relaxed) <
 		       s->end) {
-			uint32_t first = atomic_fetch_add_explicit(
-				&s->next, p->grain, memory_order_relaxed);
+			uint32_t end, first = atomic_fetch_add_explicit(
+					      &s->next, p->grain,
+					      memory_order_relaxed);
 
 			if (first >= s->end)
 				break;
-			p->fn(p->arg, thread, first,
-			      s->end - first < p->grain ? s->end
-							: first + p->grain);
+			end = first + p->grain;
+			if (s->end - first < p->grain)
+				end = s->end;
+			p->fn(p->arg, thread, first, end);
+			taken += end - first;
 		}
 	}
+	return taken;
 }
 
 /* Enter if the door is open and not of @done; 1 if entered. */
@@ -184,9 +207,15 @@ static int enter(struct pool *p, uint32_t *done)
 	return 0;
 }
 
-static void leave(struct pool *p)
+/* A worker's part of a region, between enter() and the door. */
+static void help(struct pool *p, uint32_t thread)
 {
-	uint64_t d = atomic_fetch_sub(&p->door, 1); /* pairs with shut() */
+	uint64_t t = now_ns(), d;
+
+	work(p, thread);
+	atomic_fetch_add_explicit(&p->helped_ns, now_ns() - t,
+				  memory_order_relaxed);
+	d = atomic_fetch_sub(&p->door, 1); /* pairs with shut() */
 
 	if ((d & INSIDE) == 1 && !(d & OPEN)) {
 		atomic_fetch_add(&p->left, 1);
@@ -206,8 +235,7 @@ static void *worker_main(void *arg)
 
 		for (spin = 0; spin < p->spins; spin++) {
 			if (enter(p, &done)) {
-				work(p, w->thread);
-				leave(p);
+				help(p, w->thread);
 				spin = 0;
 			}
 			pause_cpu();
@@ -221,8 +249,7 @@ static void *worker_main(void *arg)
 		begun = atomic_load(&p->begun);
 		if (enter(p, &done)) {
 			atomic_fetch_sub(&p->sleepers, 1);
-			work(p, w->thread);
-			leave(p);
+			help(p, w->thread);
 			continue;
 		}
 		if (!atomic_load(&p->stopping))
@@ -254,30 +281,80 @@ static void shut(struct pool *p)
 	atomic_store(&p->caller_sleeps, 0);
 }
 
-void pool_run(struct pool *p, pool_fn *fn, void *arg, uint32_t nr_items,
-	      uint32_t grain)
+/*
+ * A region took the caller @busy_ns for @taken of @nr_items, and @lost_ns for
+ * waking and waiting.  What the workers did would have cost the caller about
+ * their own time, or its own price an item, whichever is less: either of the
+ * two may have been put aside meanwhile, hardly both.
+ */
+static void account(struct pool *p, uint32_t taken, uint32_t nr_items,
+		    uint64_t busy_ns, uint64_t lost_ns)
 {
-	uint32_t grains = nr_items / grain + (nr_items % grain != 0), first = 0;
-	uint64_t door;
+	uint64_t helped =
+		atomic_load_explicit(&p->helped_ns, memory_order_relaxed);
+	double price = taken ? (double)busy_ns / taken : 1e18;
+	double saved = price * (nr_items - taken);
 
-	if (!nr_items)
+	saved = saved < (double)helped ? saved : (double)helped;
+	p->gain_ns += (int64_t)saved - (int64_t)lost_ns;
+	if (++p->regions < WINDOW)
 		return;
-	if (!p || !p->nr_workers || grains <= 1) {
-		fn(arg, 0, 0, nr_items);
-		return;
+	if (p->gain_ns < 0) {
+		p->alone_until_ns = now_ns() + p->alone_ns;
+		if (p->alone_ns < ALONE_MAX_NS)
+			p->alone_ns *= 2;
+	} else {
+		p->alone_ns = ALONE_MIN_NS;
 	}
-	p->fn = fn;
-	p->arg = arg;
-	p->grain = grain;
-	for (uint32_t i = 0; i < p->nr_threads; i++) {
-		uint64_t end = (uint64_t)grains * (i + 1) / p->nr_threads;
+	p->gain_ns = 0;
+	p->regions = 0;
+}
 
-		end = end * grain < nr_items ? end * grain : nr_items;
+static int alone(struct pool *p)
+{
+	if (!p->alone_until_ns)
+		return 0;
+	if (now_ns() < p->alone_until_ns)
+		return 1;
+	p->alone_until_ns = 0;
+	return 0;
+}
+
+/* Each thread's own items, in whole grains. */
+static void deal(struct pool *p, uint32_t nr_items, uint32_t grains)
+{
+	uint32_t first = 0;
+
+	for (uint32_t i = 0; i < p->nr_threads; i++) {
+		uint64_t end =
+			(uint64_t)grains * (i + 1) / p->nr_threads * p->grain;
+
+		end = end < nr_items ? end : nr_items;
 		atomic_store_explicit(&p->share[i].next, first,
 				      memory_order_relaxed);
 		p->share[i].end = (uint32_t)end;
 		first = (uint32_t)end;
 	}
+}
+
+void pool_run(struct pool *p, pool_fn *fn, void *arg, uint32_t nr_items,
+	      uint32_t grain)
+{
+	uint32_t grains = nr_items / grain + (nr_items % grain != 0), taken;
+	uint64_t door, begin, awake, done;
+
+	if (!nr_items)
+		return;
+	if (!p || !p->nr_workers || grains <= 1 || alone(p)) {
+		fn(arg, 0, 0, nr_items);
+		return;
+	}
+	begin = now_ns();
+	p->fn = fn;
+	p->arg = arg;
+	p->grain = grain;
+	atomic_store_explicit(&p->helped_ns, 0, memory_order_relaxed);
+	deal(p, nr_items, grains);
 	door = atomic_load_explicit(&p->door, memory_order_relaxed);
 	atomic_store(&p->door, ((door >> 32) + 1) << 32 | OPEN);
 	atomic_fetch_add(&p->begun, 1);
@@ -285,8 +362,12 @@ void pool_run(struct pool *p, pool_fn *fn, void *arg, uint32_t nr_items,
 		futex_wake(&p->begun, grains - 1 < p->nr_workers
 					      ? (int)grains - 1
 					      : INT_MAX);
-	work(p, 0);
+	awake = now_ns();
+	taken = work(p, 0);
+	done = now_ns();
 	shut(p);
+	account(p, taken, nr_items, done - awake,
+		(awake - begin) + (now_ns() - done));
 }
 
 int pool_open(uint32_t threads, struct pool **ret_pool, struct err *err)
@@ -304,6 +385,7 @@ int pool_open(uint32_t threads, struct pool **ret_pool, struct err *err)
 	memset(p, 0, sizeof(*p));
 	p->nr_threads = threads;
 	p->spins = calibrate();
+	p->alone_ns = ALONE_MIN_NS;
 	p->share = aligned_alloc(64, threads * sizeof(*p->share));
 	p->worker = calloc(threads, sizeof(*p->worker));
 	if (!p->share || !p->worker) {

@@ -9,7 +9,8 @@
  * its node) and takes from the others' when it is done, and a region is over
  * when the items are, not when every worker has shown up.  A worker that
  * comes late finds the door shut.  Nobody spins for longer than POOL_SPIN_US;
- * then it sleeps in the kernel, so an idle pool uses no CPU.
+ * then it sleeps in the kernel, so an idle pool uses no CPU.  Where the other
+ * CPUs turn out to be too busy to help, the caller computes alone for a while.
  *
  * Results must not depend on who computes an item; that is the caller's
  * affair.  One thread calls pool_run(); the function may not call it again.

@@ -358,6 +358,67 @@ TEST(copied_blocks_are_the_blocks)
 	}
 }
 
+/* FNV-1a */
+static uint64_t digest(uint64_t h, const void *p, size_t n)
+{
+	const uint8_t *b = p;
+
+	for (size_t i = 0; i < n; i++)
+		h = (h ^ b[i]) * 1099511628211ull;
+	return h;
+}
+
+/*
+ * Recovery trusts the id: streams of another life, perhaps another build or
+ * another machine, go on under it.  Who changes the bits changes the id, then
+ * this number.  (The rope table here is rational, so libm has no part in it.)
+ */
+TEST(the_arithmetic_id_stands_for_these_bits)
+{
+	static const uint64_t want = 0x19c6e439c8ed5dbf;
+	static struct fx_seq seq;
+	static struct fx_step f;
+
+	for (size_t s = 0; s < NR_SETS; s++) {
+		const struct ops *ops = ops_find(fx_sets[s]);
+		uint64_t h = 14695981039346656037ull;
+
+		for (size_t i = 0; ops && i < NR_SHAPES; i++) {
+			struct fx_model *m = fx_model(&fx_shapes[i]);
+			uint32_t rotary = m->shape.rotary_dim;
+			float *rope = fx_take((size_t)MAX_CONTEXT * rotary * 4);
+			struct trace t = trace(m);
+			struct ops_ctx *ctx;
+
+			for (uint32_t j = 0; j < MAX_CONTEXT * rotary; j += 2) {
+				double a = j % 1009 / 1009.0 - 0.5;
+
+				rope[j] = (float)((1 - a * a) / (1 + a * a));
+				rope[j + 1] = (float)(2 * a / (1 + a * a));
+			}
+			for (uint32_t l = 0; l < MAX_LAYERS; l++)
+				m->layer[l].rope = rope;
+			fx_seq(&seq, m->shape.vocab, 1, 5);
+			ctx = fx_open(ops, m, MAX_ROWS, 2);
+			for (uint32_t at = 0; at < 540; at += 90) {
+				fx_step_begin(&f);
+				fx_step_add(&f, &seq, at, 90);
+				fx_forward(ops, ctx, &f.step);
+				trace_read(ops, ctx, m, 0, at, 90, &t);
+			}
+			ops->close(ctx);
+			h = digest(h, t.logits,
+				   (size_t)540 * m->shape.vocab * 4);
+			trace_free(&t);
+			fx_free(rope);
+		}
+		if (ops && h != want)
+			printf("# %s: %016llx\n", ops->name,
+			       (unsigned long long)h);
+		CHECK(!ops || (h == want && ops->arith == OPS_ARITH_F32));
+	}
+}
+
 TEST(bad_sizes_and_weights_are_refused_in_words)
 {
 	struct fx_model *m = fx_model(&fx_shapes[0]);
