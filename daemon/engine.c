@@ -216,47 +216,71 @@ static void tell_prompt(struct engine *e, struct live *l)
 {
 	const struct seq *q = sched_get(&e->sched, l->seq);
 
+	l->st.told = true;
 	l->st.record->cached_tokens = q->cached_len;
 	stats_prompt(e, l->st.prompt_len, q->cached_len);
 }
 
-/*
- * The outputs of stream @i are in its log: publish them.  False where all are
- * held back; what is delivered is added to *tokens.
- */
-static bool commit_stream(struct engine *e, uint32_t i, bool ended,
-			  uint64_t *tokens)
+/* The planned bug: the wish is read before the commit word is stored, */
+static void settle_first(struct engine *e, struct live *l)
 {
-	struct live *l = &e->pool.all[i];
+	engine_touch(e, l->desk, l->st.slot);
+	if (wish_settle(&l->desk->wishes, l->st.session, e->now_ns).bell)
+		e->carrier->wake(e->carrier, l->st.session);
+	mark(MARK_LOG);
+}
+
+/* and not after it. */
+static void settle_not(struct live *l)
+{
+	l->desk->wishes.touched[l->st.slot / 64] &= ~(1ull << l->st.slot % 64);
+}
+
+/*
+ * The outputs of @l, the last of them @token, are in its log: publish them.
+ * Returns the tokens delivered; 0 where all are held back.
+ */
+static uint32_t commit_stream(struct engine *e, struct live *l, uint32_t token)
+{
 	struct stream *st = &l->st;
 	uint32_t before = st->tail;
 
-	if (!before && st->nr)
+	if (!before && !st->told)
 		tell_prompt(e, l);
-	if (bug(BUG_WISH_FIRST)) {
-		engine_touch(e, l->desk, st->slot);
-		if (wish_settle(&l->desk->wishes, st->session, e->now_ns).bell)
-			e->carrier->wake(e->carrier, st->session);
-		mark(MARK_LOG);
-	}
-	if (ended) {
-		serve_end(e, i);
-	} else {
-		if (!st->score)
-			sched_append(&e->sched, l->seq);
-		if (!stream_commit(st))
-			return false;
-		engine_touch(e, l->desk, st->slot);
-	}
+	if (!st->score)
+		sched_append(&e->sched, l->seq, token);
 	if (bug(BUG_WISH_FIRST))
-		l->desk->wishes.touched[st->slot / 64] &=
-			~(1ull << st->slot % 64);
+		settle_first(e, l);
+	if (!stream_commit(st))
+		return 0;
+	engine_touch(e, l->desk, st->slot);
+	if (bug(BUG_WISH_FIRST))
+		settle_not(l);
 	if (st->suspect) { /* it can be computed after all */
 		st->record->deaths = 0;
 		st->suspect = false;
 	}
-	*tokens += st->tail - before;
-	return true;
+	return st->tail - before;
+}
+
+/* The same where @l, number @i, ends with them. */
+static uint32_t commit_end(struct engine *e, struct live *l, uint32_t i)
+{
+	struct stream *st = &l->st;
+	uint32_t before = st->tail;
+
+	if (!before && st->nr && !st->told)
+		tell_prompt(e, l);
+	if (st->suspect) {
+		st->record->deaths = 0;
+		st->suspect = false;
+	}
+	if (bug(BUG_WISH_FIRST))
+		settle_first(e, l);
+	serve_end(e, i);
+	if (bug(BUG_WISH_FIRST))
+		settle_not(l);
+	return st->tail - before;
 }
 
 /*
@@ -270,18 +294,15 @@ static void look_ahead(const struct engine *e, uint32_t k)
 	const struct stream *st;
 	const struct live *l;
 
-	if (k + 16 >= b->nr_outs)
+	if (k + 24 >= b->nr_outs)
 		return;
-	__builtin_prefetch(&b->out[k + 16]);
-	__builtin_prefetch(&b->out[k + 16].token);
-	l = &e->pool.all[b->tag[b->out[k + 8].seq]];
+	l = &e->pool.all[b->tag[b->out[k + 24].seq]];
 	__builtin_prefetch(l, 1);
 	__builtin_prefetch((const char *)l + 64, 1);
-	__builtin_prefetch((const char *)l + 128, 1);
-	st = &e->pool.all[b->tag[b->out[k + 4].seq]].st;
+	__builtin_prefetch(&b->out[k + 24].token);
+	st = &e->pool.all[b->tag[b->out[k + 12].seq]].st;
 	__builtin_prefetch(&st->log[st->nr], 1);
 	__builtin_prefetch(&st->text[st->text_len], 1);
-	__builtin_prefetch(&st->ids[st->prompt_len + st->nr], 1);
 	__builtin_prefetch(st->word, 1);
 }
 
@@ -294,16 +315,19 @@ static void engine_commit(struct engine *e)
 
 	for (k = 0; k < b->nr_outs; k++) {
 		const struct batch_out *o = &b->out[k];
-		struct stream *st;
+		struct live *l;
 
 		look_ahead(e, k);
 		i = (uint32_t)b->tag[o->seq];
-		st = &e->pool.all[i].st;
-		ended = st->score ? stream_score(st, o)
-				  : stream_token(st, &e->text, o);
+		l = &e->pool.all[i];
+		ended = l->st.score ? stream_score(&l->st, o)
+				    : stream_token(&l->st, &e->text, o);
 		/* one commit a stream, whatever number of outputs */
-		if (k + 1 == b->nr_outs || o[1].seq != o->seq)
-			commits += commit_stream(e, i, ended, &tokens);
+		if (k + 1 < b->nr_outs && o[1].seq == o->seq)
+			continue;
+		tokens += ended ? commit_end(e, l, i)
+				: commit_stream(e, l, o->token);
+		commits++;
 	}
 	stats_commit(e, commits, tokens);
 }

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "daemon/pool.h"
 
+#include "base/table.h"
+
 #include <errno.h>
 #include <stdlib.h>
 
@@ -9,7 +11,7 @@ int pool_init(struct pool *p, uint32_t max)
 	uint32_t i;
 
 	*p = (struct pool){ .max = max };
-	p->all = calloc(max, sizeof(*p->all));
+	p->all = table_alloc(max, sizeof(*p->all));
 	p->glance = calloc(max, sizeof(*p->glance));
 	p->order = malloc(max * sizeof(*p->order));
 	if (!p->all || !p->glance || !p->order) {
@@ -23,7 +25,7 @@ int pool_init(struct pool *p, uint32_t max)
 
 void pool_deinit(struct pool *p)
 {
-	free(p->all);
+	table_free(p->all);
 	free(p->glance);
 	free(p->order);
 	*p = (struct pool){ 0 };
@@ -38,7 +40,7 @@ uint32_t pool_get(struct pool *p)
 	i = p->order[p->nr];
 	p->all[i].place = p->nr++;
 	p->all[i].seq = POOL_NONE;
-	p->all[i].text = false;
+	p->all[i].text = 0;
 	return i;
 }
 

@@ -18,11 +18,11 @@ struct desk;
 #define POOL_NONE UINT32_MAX
 
 struct live {
+	_Alignas(64) struct desk *desk; /* borrowed: the session's */
+	uint32_t seq;  /* its number with the scheduler; POOL_NONE before */
+	uint32_t text; /* 1: with the text worker */
 	struct stream st;
-	struct desk *desk; /* borrowed: the session's */
-	uint32_t seq;	   /* its number with the scheduler; POOL_NONE before */
-	uint32_t place;	   /* in order[] */
-	bool text;	   /* with the text worker */
+	uint32_t place; /* in order[] */
 };
 
 /* What each round asks of each of them, packed. */

@@ -102,7 +102,7 @@ static void adopt(struct engine *e, struct desk *d, uint32_t slot, bool text,
 		queue(e, i, recovered);
 		return;
 	}
-	l->text = true;
+	l->text = 1;
 	e->nr_text++;
 	worker_give(e->worker, i, d->session->base + r->text_in_off,
 		    r->text_in_size, r->flags);
@@ -381,7 +381,7 @@ static void take_text(struct engine *e, const struct worker_result *w)
 	uint32_t max_tokens;
 	int ret = w->error;
 
-	e->pool.all[w->job].text = false;
+	e->pool.all[w->job].text = 0;
 	e->nr_text--;
 	if (!ret)
 		ret = admit_lengths(&e->limits, r->op, w->nr, asked,

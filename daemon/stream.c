@@ -141,8 +141,8 @@ static bool is_ascii(const uint8_t *s, uint32_t n)
  * The token's text behind what is there.  Three bytes are kept for the end
  * (a character cut short).  Returns its size, or -ENOSPC.
  */
-static long put_text(struct stream *st, const struct stream_text *tx,
-		     uint32_t token)
+static inline long put_text(struct stream *st, const struct stream_text *tx,
+			    uint32_t token)
 {
 	uint32_t room = st->text_size - st->text_len, n;
 	uint8_t *out = st->text + st->text_len, piece[PIECE_MAX];
@@ -157,31 +157,39 @@ static long put_text(struct stream *st, const struct stream_text *tx,
 	if (room < DECODE_CAP(PIECE_MAX))
 		return -ENOSPC;
 	n = tx->be->piece(tx->be, token, out);
-	if (!st->decode.nr_pending && is_ascii(out, n))
+	if (tx->be->ascii || (!st->decode.nr_pending && is_ascii(out, n)))
 		return n;
 	memcpy(piece, out, n);
 	return decode_bytes(&st->decode, piece, n, out, room);
 }
 
-static void put_log(struct stream *st, const struct batch_out *out,
-		    uint32_t flags)
+/* The alternatives of the token that comes next; how many. */
+static uint32_t put_alt(struct stream *st, const struct batch_out *out)
+{
+	uint32_t k = st->alt_k < out->nr_alt ? st->alt_k : out->nr_alt, i;
+	struct llm_alt *alt = st->alt + (size_t)st->nr * st->alt_k;
+
+	for (i = 0; i < k; i++) {
+		alt[i].token = out->alt->token[i];
+		memcpy(&alt[i].logprob_bits, &out->alt->logprob[i], 4);
+	}
+	return k;
+}
+
+static inline void put_log(struct stream *st, const struct batch_out *out,
+			   uint32_t token, uint32_t flags)
 {
 	struct llm_tok *t = &st->log[st->nr];
-	uint32_t k = st->alt_k, i;
-	struct llm_alt *alt = st->alt + (size_t)st->nr * k;
 
-	if (k > out->nr_alt)
-		k = out->nr_alt;
-	for (i = 0; i < k; i++) {
-		alt[i].token = out->alt_token[i];
-		memcpy(&alt[i].logprob_bits, &out->alt_logprob[i], 4);
-	}
-	t->token = st->score ? out->target : out->token;
-	t->logprob_bits = NOT_ASKED;
+	if (st->alt_k)
+		flags |= put_alt(st, out) << 8;
+	t->token = token;
 	if (st->logprobs)
 		memcpy(&t->logprob_bits, &out->logprob, 4);
+	else
+		t->logprob_bits = NOT_ASKED;
 	t->text_end = st->text_len;
-	t->flags = flags | k << 8;
+	t->flags = flags;
 	st->nr++;
 }
 
@@ -201,6 +209,8 @@ static uint32_t end_token(const struct stream *st, const struct model_info *m,
 	for (i = 0; !st->ignore_eos && i < m->nr_eos; i++)
 		if (m->eos[i] == token)
 			return LLM_DETAIL_EOS;
+	if (!st->nr_stop_ids)
+		return LLM_DETAIL_NONE;
 	for (i = sp->nr_end_ids - st->nr_stop_ids; i < sp->nr_end_ids; i++)
 		if (sp->end_ids[i] == token)
 			return LLM_DETAIL_STOP_ID;
@@ -237,7 +247,7 @@ bool stream_token(struct stream *st, const struct stream_text *tx,
 		  const struct batch_out *out)
 {
 	const struct model_info *m = &tx->be->info;
-	uint32_t how, flags = 0;
+	uint32_t how, token = out->token, flags = 0, len = st->text_len;
 	bool matched = false;
 	long size = 0;
 
@@ -248,9 +258,9 @@ bool stream_token(struct stream *st, const struct stream_text *tx,
 			    LLM_COMMIT(st->gen, LLM_ST_RUNNING, 0, st->nr + 1));
 		mark(MARK_PIECE);
 	}
-	how = end_token(st, m, out->token);
+	how = end_token(st, m, token);
 	if (how != LLM_DETAIL_EOS)
-		size = put_text(st, tx, out->token);
+		size = put_text(st, tx, token);
 	if (size < 0) {
 		set_end(st, LLM_END_LENGTH, LLM_DETAIL_TEXT_FULL);
 		return true;
@@ -259,32 +269,32 @@ bool stream_token(struct stream *st, const struct stream_text *tx,
 	if (st->nr < st->min_tokens)
 		st->stop_base += (uint32_t)size;
 	else if (st->stops)
-		matched = stop_feed(&st->stop, st->text + st->text_len,
-				    (size_t)size);
-	st->text_len += (uint32_t)size;
+		matched = stop_feed(&st->stop, st->text + len, (size_t)size);
+	st->text_len = len + (uint32_t)size;
 	if (how == LLM_DETAIL_EOS ||
-	    (tx->vocab && vocab_special(tx->vocab, out->token)))
+	    (tx->vocab && vocab_special(tx->vocab, token)))
 		flags |= LLM_TOK_F_SPECIAL;
 	if (!st->decode.nr_pending)
 		flags |= LLM_TOK_F_UTF8;
-	st->ids[st->prompt_len + st->nr] = out->token;
-	put_log(st, out, flags);
+	put_log(st, out, token, flags);
 	mark(MARK_LOG);
 
+	if (how == LLM_DETAIL_NONE && !matched && st->nr != st->max_tokens)
+		return false;
 	if (matched) {
 		cut_text(st, st->stop_base + (uint32_t)st->stop.begin);
 		return true;
 	}
 	if (how != LLM_DETAIL_NONE)
 		set_end(st, LLM_END_STOP, how);
-	else if (st->nr == st->max_tokens)
+	else
 		set_end(st, LLM_END_LENGTH,
 			st->prompt_len + st->nr == m->context
 				? LLM_DETAIL_CONTEXT
 				: LLM_DETAIL_MAX_TOKENS);
-	if (st->end && st->text_size)
+	if (st->text_size)
 		finish_text(st);
-	return st->end;
+	return true;
 }
 
 bool stream_score(struct stream *st, const struct batch_out *out)
@@ -294,7 +304,7 @@ bool stream_score(struct stream *st, const struct batch_out *out)
 	if (out->position < st->nr) /* computed again: an earlier life's */
 		return false;
 	assert(out->position == st->nr && st->nr < st->log_len);
-	put_log(st, out, LLM_TOK_F_UTF8);
+	put_log(st, out, out->target, LLM_TOK_F_UTF8);
 	mark(MARK_LOG);
 	if (st->nr + 1 == st->prompt_len)
 		set_end(st, LLM_END_LENGTH, LLM_DETAIL_NONE);
@@ -329,7 +339,7 @@ static uint32_t deliverable(const struct stream *st)
 	return n;
 }
 
-bool stream_commit(struct stream *st)
+bool stream_commit_held(struct stream *st)
 {
 	uint32_t n = deliverable(st);
 	uint32_t state = st->end ? LLM_ST_END : LLM_ST_RUNNING;

@@ -6,8 +6,8 @@
  * a record (512 bytes) and an extent in ENGINE memory that holds, as the
  * record says: parameters, ids, log, alternatives, text.
  *
- *   ids   __u32[prompt_cap + log_len]  prompt, then output; no reader's
- *                                      business behind prompt_len
+ *   ids   __u32[prompt_cap + log_len]  prompt, then output; behind
+ *                                      prompt_len core/ writes, for itself
  *   log   llm_tok[log_len]             entry t: token, logprob, text_end, flags
  *   text  bytes; token t's piece is [text_end(t - 1), text_end(t))
  *   alt   llm_alt[log_len][alt_k]
@@ -50,6 +50,8 @@
 #include <linux/llm.h>
 
 #include "daemon/core/batch.h"
+#include "daemon/mark.h"
+#include "include/llm_shm.h"
 #include "text/decode.h"
 #include "text/stop.h"
 
@@ -65,32 +67,33 @@ struct stream_text {
 
 /*
  * The fields that every token touches stand first, copies of the record's
- * among them: a step walks a thousand of these.
+ * among them, in less than two cache lines: a step walks a thousand of these.
  */
 struct stream {
-	struct session *session; /* borrowed */
-	uint32_t slot, gen;
-	uint64_t *word;	     /* these six borrow from ENGINE memory */
-	uint32_t *ids;	     /* [prompt_cap + log_len] */
+	uint32_t *ids;	     /* these four borrow from ENGINE memory */
 	struct llm_tok *log; /* [log_len] */
 	uint8_t *text;	     /* [text_size] */
-	struct llm_record *record;
-	struct llm_alt *alt;		    /* [log_len][alt_k], or NULL */
-	uint32_t log_len, text_size, alt_k; /* the record's */
-	uint32_t prompt_len;		    /* 0: not tokenized yet */
-	uint32_t tail;			    /* committed */
-	uint32_t nr;	   /* in the log, held back ones included */
-	uint32_t text_len; /* bytes of text of the nr */
+	uint64_t *word;
+	uint32_t prompt_len; /* 0: not tokenized yet; ids: [prompt_cap + log_len] */
+	uint32_t nr;	     /* in the log, held back ones included */
+	uint32_t tail;	     /* committed */
+	uint32_t text_len;		    /* bytes of text of the nr */
+	uint32_t text_size, log_len, alt_k; /* the record's */
 	uint32_t max_tokens;
 	uint32_t min_tokens; /* stops count from here on */
-	uint32_t stop_base;  /* bytes of text before stops began to count */
 	uint32_t end;	     /* enum llm_end to be committed, or LLM_END_NONE */
-	uint32_t nr_stop_ids; /* the last of sampling.end_ids */
+	uint32_t slot, gen;
 	struct decode decode; /* state after the nr */
 	bool score, logprobs, ignore_eos;
-	bool suspect; /* record.deaths is not 0 */
-	bool stops;   /* it has stop strings */
+	bool suspect;		 /* record.deaths is not 0 */
+	bool stops;		 /* it has stop strings */
+	bool told;		 /* its prompt is in the statistics */
+	struct session *session; /* borrowed */
 	struct sampling sampling;
+	uint32_t nr_stop_ids; /* the last of sampling.end_ids */
+	uint32_t stop_base;   /* bytes of text before stops began to count */
+	struct llm_record *record; /* in ENGINE memory, as is the next */
+	struct llm_alt *alt;	   /* [log_len][alt_k], or NULL */
 	struct stop stop;
 	struct stop_set stop_set; /* its nodes lie in the extent */
 };
@@ -125,10 +128,22 @@ bool stream_score(struct stream *st, const struct batch_out *out);
  */
 void stream_stop(struct stream *st, enum llm_end end, uint32_t error,
 		 const char *why);
+/* stream_commit() where something may be held back, or the stream ends. */
+bool stream_commit_held(struct stream *st);
 /*
  * Publish what may be published; false where there is nothing new.  The
  * caller wish_touch()es where true.
  */
-bool stream_commit(struct stream *st);
+static inline bool stream_commit(struct stream *st)
+{
+	if (st->stops || st->end || st->nr == st->tail)
+		return stream_commit_held(st);
+	/* the delivery; pairs with the client's acquire of the word */
+	shm_publish(st->word,
+		    LLM_COMMIT(st->gen, LLM_ST_RUNNING, LLM_END_NONE, st->nr));
+	st->tail = st->nr;
+	mark(MARK_COMMIT);
+	return true;
+}
 
 #endif

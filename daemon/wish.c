@@ -45,43 +45,58 @@ void wish_touch_all(struct wishes *w)
 		wish_touch(w, i);
 }
 
-/*
- * Is the wish of stream @i met?  @moved: its word moved, so a delay may begin
- * to run.  The client may be writing: each field is fetched once.
- */
-static bool met(struct wishes *w, const struct session *s, uint32_t i,
-		bool moved, uint64_t now_ns)
-{
-	struct wish_state *t = &w->state[i];
-	uint64_t arm_want = shm_load(&s->wish[i].arm_want);
-	uint32_t arm = (uint32_t)(arm_want >> 32), delay_us;
-	uint64_t word = shm_load(&s->commit[i]), bit = 1ull << i % 64;
-	uint64_t *late = &w->late[i / 64];
+/* 64 streams of a session, from one whose number is a multiple of 64. */
+struct group {
+	const struct llm_wish *wish; /* the client may be writing */
+	const uint64_t *commit;
+	struct wish_state *state;
+	uint64_t *late;
+	uint64_t moved; /* whose word moved: a delay may begin to run */
+	uint64_t now_ns;
+};
 
-	if (arm == t->woken) { /* this arming is answered already */
-		*late &= ~bit;
-		return false;
-	}
-	if (LLM_COMMIT_TAIL(word) >= (uint32_t)arm_want ||
-	    LLM_COMMIT_STATE(word) == LLM_ST_END)
-		goto wake;
-	if (*late & bit && t->due_arm == arm) {
-		if (now_ns < t->due_ns)
-			return false;
-		goto wake;
-	}
-	*late &= ~bit;
-	delay_us = shm_load(&s->wish[i].delay_us);
-	if (delay_us && moved && LLM_COMMIT_TAIL(word)) {
+/*
+ * The arming @arm of stream @i is neither answered nor met, but a delay runs
+ * or may begin: is it over?
+ */
+static bool delayed(const struct group *g, uint32_t i, uint32_t arm,
+		    uint32_t delay_us, bool any)
+{
+	struct wish_state *t = &g->state[i];
+	uint64_t bit = 1ull << i;
+
+	if (*g->late & bit && t->due_arm == arm)
+		return g->now_ns >= t->due_ns;
+	*g->late &= ~bit;
+	if (delay_us && any && g->moved & bit) {
 		t->due_arm = arm;
-		t->due_ns = now_ns + 1000ull * delay_us;
-		*late |= bit;
+		t->due_ns = g->now_ns + 1000ull * delay_us;
+		*g->late |= bit;
 	}
 	return false;
-wake:
-	t->woken = arm;
-	*late &= ~bit;
-	return true;
+}
+
+/* Is the wish of stream @i met?  Each field of it is fetched once. */
+static inline bool met(const struct group *g, uint32_t i)
+{
+	const struct llm_wish *wish = &g->wish[i];
+	uint64_t arm_want = shm_load(&wish->arm_want);
+	uint64_t word = shm_load(&g->commit[i]), late = *g->late;
+	uint32_t arm = (uint32_t)(arm_want >> 32), delay_us;
+	bool met = arm != g->state[i].woken;
+
+	if (met && LLM_COMMIT_TAIL(word) < (uint32_t)arm_want &&
+	    LLM_COMMIT_STATE(word) != LLM_ST_END) {
+		delay_us = shm_load(&wish->delay_us);
+		if (!(delay_us | (late >> i & 1)) ||
+		    !delayed(g, i, arm, delay_us, LLM_COMMIT_TAIL(word)))
+			return false;
+	}
+	/* it is met now, or this arming was answered already */
+	g->state[i].woken = arm;
+	if (late >> i & 1)
+		*g->late = late & ~(1ull << i);
+	return met;
 }
 
 static void futex_wake(uint64_t *word)
@@ -99,22 +114,29 @@ struct wish_result wish_settle(struct wishes *w, struct session *s,
 
 	w->any_late = false;
 	for (k = 0; k < nr_words(w); k++) {
-		uint64_t moved = w->touched[k];
-		uint64_t look = moved | w->late[k];
+		struct group g = {
+			.wish = s->wish + k * 64,
+			.commit = s->commit + k * 64,
+			.state = w->state + k * 64,
+			.late = &w->late[k],
+			.moved = w->touched[k],
+			.now_ns = now_ns,
+		};
+		uint64_t look = g.moved | *g.late;
 
 		w->touched[k] = 0;
 		for (; look; look &= look - 1) {
-			i = k * 64 + (uint32_t)__builtin_ctzll(look);
-			if (!met(w, s, i, moved >> i % 64 & 1, now_ns))
+			i = (uint32_t)__builtin_ctzll(look);
+			if (!met(&g, i))
 				continue;
-			if (shm_load(&s->wish[i].how) == LLM_WAKE_FUTEX) {
-				futex_wake(&s->commit[i]);
+			if (shm_load(&g.wish[i].how) == LLM_WAKE_FUTEX) {
+				futex_wake(&s->commit[k * 64 + i]);
 				ret.futexes++;
 			} else {
 				ret.bell = true;
 			}
 		}
-		w->any_late |= w->late[k] != 0;
+		w->any_late |= *g.late != 0;
 	}
 	if (ret.bell)
 		shm_publish(&s->engine->bell, shm_load(&s->engine->bell) + 1);

@@ -1,13 +1,20 @@
 /* SPDX-License-Identifier: MIT */
 #include "daemon/core/batch.h"
 
+#include "base/table.h"
+
+#include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
+static_assert(sizeof(struct batch_out) == 64, "an output is a cache line");
+
 int batch_init(struct batch *b, uint32_t max_tokens, uint32_t max_seqs,
 	       uint32_t max_blocks)
 {
+	uint32_t i;
+
 	memset(b, 0, sizeof(*b));
 	b->max_tokens = max_tokens;
 	b->max_seqs = max_seqs;
@@ -20,12 +27,16 @@ int batch_init(struct batch *b, uint32_t max_tokens, uint32_t max_seqs,
 	b->block_table =
 		calloc((size_t)max_seqs * max_blocks, sizeof(*b->block_table));
 	b->tag = calloc(max_seqs, sizeof(*b->tag));
-	b->out = calloc(max_tokens, sizeof(*b->out));
+	b->out = table_alloc(max_tokens, sizeof(*b->out));
+	b->alt = calloc(max_tokens, sizeof(*b->alt));
 	if (!b->token || !b->position || !b->slot || !b->query_start ||
-	    !b->context_len || !b->block_table || !b->tag || !b->out) {
+	    !b->context_len || !b->block_table || !b->tag || !b->out ||
+	    !b->alt) {
 		batch_deinit(b);
 		return -ENOMEM;
 	}
+	for (i = 0; i < max_tokens; i++)
+		b->out[i] = (struct batch_out){ .alt = &b->alt[i] };
 	return 0;
 }
 
@@ -38,7 +49,8 @@ void batch_deinit(struct batch *b)
 	free(b->context_len);
 	free(b->block_table);
 	free(b->tag);
-	free(b->out);
+	table_free(b->out);
+	free(b->alt);
 	memset(b, 0, sizeof(*b));
 }
 

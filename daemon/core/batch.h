@@ -45,7 +45,16 @@ enum batch_want {
 	BATCH_SCORE,  /* the log probability of `target` after this row */
 };
 
-/* One wanted output and, after run(), its result. */
+/* The likeliest tokens, raw, descending; the first nr_alt are valid. */
+struct batch_alt {
+	uint32_t token[MAX_ALT];
+	float logprob[MAX_ALT];
+};
+
+/*
+ * One wanted output and, after run(), its result: a cache line, for a step
+ * may walk a thousand of them.
+ */
 struct batch_out {
 	uint32_t row; /* index of the token row, < nr_tokens; ascending */
 	uint32_t seq; /* index of its sequence in the batch, < nr_seqs */
@@ -54,14 +63,17 @@ struct batch_out {
 	uint32_t position; /* index in the OUTPUT stream: keys the noise */
 	uint32_t nr_alt;   /* alternatives wanted, 0..MAX_ALT */
 	const struct sampling *sampling; /* borrowed; NULL for BATCH_SCORE */
-	/* for penalties; borrowed: all tokens before the one sampled */
+	/*
+	 * For penalties; borrowed: all tokens before the one sampled.  Where
+	 * `sampling` has no penalty, only those of whole blocks and the prompt
+	 * are sure to be there.
+	 */
 	const uint32_t *history; /* [prompt_len + position] */
 	uint32_t prompt_len;
 	/* results */
 	uint32_t token;
 	float logprob; /* of `token` (or `target`), raw: before anything else */
-	uint32_t alt_token[MAX_ALT]; /* the nr_alt likeliest, raw, descending */
-	float alt_logprob[MAX_ALT];
+	struct batch_alt *alt; /* borrowed: the batch's own, its place fixed */
 };
 
 struct batch {
@@ -84,6 +96,7 @@ struct batch {
 	uint32_t *block_table; /* [nr_seqs][max_blocks] block ids */
 	uint64_t *tag; /* [nr_seqs] the caller's name for the sequence */
 	struct batch_out *out; /* [nr_outs], at most max_tokens */
+	struct batch_alt *alt; /* [max_tokens] what out[].alt points to */
 };
 
 /*

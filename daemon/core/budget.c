@@ -52,6 +52,13 @@ void budget_spend(struct budget *b, uint32_t pos, uint32_t n)
 	b->reads += (uint64_t)n * pos + (uint64_t)n * (n + 1) / 2;
 }
 
+void budget_spend_rows(struct budget *b, uint32_t nr, uint64_t reads)
+{
+	b->left_ns -= coef(b, 1) * nr + coef(b, 2) * (double)reads / 1024;
+	b->rows += nr;
+	b->reads += reads;
+}
+
 uint32_t budget_fill(struct budget *b, uint32_t pos, uint32_t want)
 {
 	uint32_t n = want, least = b->filled ? 0 : KV_BLOCK;

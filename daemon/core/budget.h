@@ -36,6 +36,8 @@ void budget_init(struct budget *b);
 void budget_begin(struct budget *b, uint64_t target_ns);
 /* @n rows from position @pos are planned. */
 void budget_spend(struct budget *b, uint32_t pos, uint32_t n);
+/* @nr rows are planned that attend to @reads tokens in all. */
+void budget_spend_rows(struct budget *b, uint32_t nr, uint64_t reads);
 /*
  * How many of @want prefill rows from position @pos fit.  The first call of a
  * step gives 16 at least: prompts go on, however slow the machine.

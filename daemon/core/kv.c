@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 #include "daemon/core/kv.h"
 
+#include "base/table.h"
+
 #include <assert.h>
 #include <errno.h>
-#include <stdlib.h>
 #include <string.h>
 
 /* Put @id behind @at in the free list; at = 0: at the head. */
@@ -32,7 +33,7 @@ int kv_init(struct kv *kv, uint32_t nr_blocks)
 	memset(kv, 0, sizeof(*kv));
 	if (nr_blocks < 2)
 		return -EINVAL;
-	kv->blocks = calloc(nr_blocks, sizeof(*kv->blocks));
+	kv->blocks = table_alloc(nr_blocks, sizeof(*kv->blocks));
 	if (!kv->blocks)
 		return -ENOMEM;
 	kv->nr_blocks = nr_blocks;
@@ -45,7 +46,7 @@ int kv_init(struct kv *kv, uint32_t nr_blocks)
 
 void kv_deinit(struct kv *kv)
 {
-	free(kv->blocks);
+	table_free(kv->blocks);
 	memset(kv, 0, sizeof(*kv));
 }
 

@@ -72,13 +72,96 @@ static void add_out(struct batch *b, const struct seq *q, uint32_t row,
 	o->prompt_len = q->prompt_len;
 }
 
+/* Place of the last known token of @q, which decodes. */
+static inline uint32_t tail_slot(struct seq *q)
+{
+	uint32_t pos = q->computed;
+
+	/* it counts up inside a block: the table is read once a block */
+	if (pos % KV_BLOCK && q->tail_slot)
+		return ++q->tail_slot;
+	q->tail_slot = q->table[pos / KV_BLOCK] * KV_BLOCK + pos % KV_BLOCK;
+	return q->tail_slot;
+}
+
+/* One row for @q, which decodes: row @n behind those of others. */
+static inline void decode_row(struct seq *q, struct batch_out *o, uint32_t row)
+{
+	o->row = row;
+	o->want = BATCH_SAMPLE;
+	o->position = q->known - q->prompt_len;
+	o->nr_alt = q->nr_alt;
+	o->sampling = q->sampling;
+	o->history = q->ids;
+	o->prompt_len = q->prompt_len;
+}
+
+/*
+ * What planning costs at a thousand streams is decided here: two lines of the
+ * sequence, one of the output, and arrays walked in order; asked for ahead,
+ * the lines are there in time.
+ */
+uint32_t plan_decode(struct plan *p, struct batch *b, struct seq *seqs,
+		     const uint32_t *ids, uint32_t nr, uint64_t *ret_reads)
+{
+	uint32_t row = b->nr_tokens, at = b->nr_seqs, n = 0, i;
+	uint32_t *restrict token = b->token + row;
+	uint32_t *restrict position = b->position + row;
+	uint32_t *restrict slot = b->slot + row;
+	uint64_t *restrict tag = b->tag + at;
+	uint32_t *restrict seq = p->seq + at;
+	struct batch_out *restrict out = b->out + b->nr_outs;
+	uint32_t room = b->max_tokens - row;
+	uint64_t reads = 0;
+
+	room = room < b->max_seqs - at ? room : b->max_seqs - at;
+	for (i = 0; i < nr; i++) {
+		struct seq *restrict q = &seqs[ids[i]];
+
+		if (i + 8 < nr) {
+			const struct seq *ahead = &seqs[ids[i + 8]];
+
+			__builtin_prefetch(ahead, 1);
+			__builtin_prefetch(ahead->tail, 1);
+			__builtin_prefetch(&out[n + 8], 1);
+		}
+		if (!seq_can_decode(q))
+			continue;
+		assert(n < room && q->computed + 1 == q->known && !q->score);
+		token[n] = q->tail[q->computed % KV_BLOCK];
+		position[n] = q->computed;
+		slot[n] = tail_slot(q);
+		tag[n] = q->tag;
+		seq[n] = ids[i];
+		decode_row(q, &out[n], row + n);
+		out[n].seq = at + n;
+		if (p->table_id[at + n] != q->table_id ||
+		    p->table_len[at + n] != q->nr_table)
+			copy_table(p, b, at + n, q);
+		q->planned = 1;
+		n++;
+		if (q->known % KV_BLOCK == KV_BLOCK - 1) /* seq_flush() */
+			__builtin_prefetch(q->ids + q->stored, 1);
+	}
+	for (i = 0; i < n; i++) {
+		b->context_len[at + i] = position[i] + 1;
+		b->query_start[at + i + 1] = row + i + 1;
+		reads += position[i] + 1;
+	}
+	b->nr_tokens += n;
+	b->nr_seqs += n;
+	b->nr_outs += n;
+	*ret_reads = reads;
+	return n;
+}
+
 void plan_span(struct plan *p, struct batch *b, uint32_t id,
 	       const struct seq *q, uint32_t n)
 {
 	uint32_t row = b->nr_tokens, pos = q->computed, end = pos + n, block;
 
 	assert(n && row + n <= b->max_tokens && b->nr_seqs < b->max_seqs &&
-	       end <= q->known && seq_blocks(end) <= q->nr_table);
+	       end <= q->stored && seq_blocks(end) <= q->nr_table);
 	for (; pos < end; pos++, row++) {
 		/* a block out of the index is whole: it is not written */
 		block = pos < q->nr_hit * KV_BLOCK ? 0

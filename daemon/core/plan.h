@@ -29,6 +29,14 @@ void plan_deinit(struct plan *p);
 /* Begin a step in @b, which is emptied. */
 void plan_begin(struct plan *p, struct batch *b);
 /*
+ * Add a row for each of the @nr sequences @ids that can decode (they are of
+ * state SEQ_DECODE, with blocks): the last known token, which alone is not
+ * computed.  The batch has room for them.  Writes `planned` of each.  Returns
+ * the rows; *ret_reads is the sum of the KV tokens they attend to.
+ */
+uint32_t plan_decode(struct plan *p, struct batch *b, struct seq *seqs,
+		     const uint32_t *ids, uint32_t nr, uint64_t *ret_reads);
+/*
  * Add the next @n tokens of sequence number @id.  The caller has seen to room
  * in the batch and to blocks for them.
  */

@@ -8,13 +8,18 @@
 
 #include <sodium.h>
 
+#include "base/table.h"
 #include "daemon/core/batch.h"
 #include "daemon/core/kv.h"
 
 /* A parent that is a domain, not a block. */
 #define ROOT (1u << 31)
 
-static_assert(sizeof(((struct prefix_entry *)0)->id) == KV_BLOCK * 4,
+/* How many blocks a reclaim evicts: a part of the pool, and no more than. */
+#define RECLAIM_PART 4096u
+#define RECLAIM_MAX  32u
+
+static_assert(sizeof(struct prefix_tokens) == KV_BLOCK * 4,
 	      "an entry holds a block's tokens");
 static_assert(sizeof(struct prefix_digest) == crypto_shorthash_siphashx24_BYTES,
 	      "a digest is one SipHash-128");
@@ -40,13 +45,12 @@ static struct prefix_digest hash_block(const struct prefix *p,
 	return hash(p, buf, sizeof(buf));
 }
 
-static uint32_t first_slot(const struct prefix *p,
-			   const struct prefix_digest *d)
+static uint32_t tag_of(const struct prefix_digest *d)
 {
 	uint32_t w;
 
 	memcpy(&w, d->byte, sizeof(w));
-	return w & p->mask;
+	return w;
 }
 
 /* Append a field: its type, its length, its bytes. */
@@ -102,12 +106,14 @@ int prefix_init(struct prefix *p, struct kv *kv,
 	/* a domain lives by its users and its first blocks: never too few */
 	p->nr_domains = max_users + kv->nr_blocks;
 	p->domain_mask = power_of_two(p->nr_domains) - 1;
-	p->slots = calloc((size_t)p->mask + 1, sizeof(*p->slots));
-	p->entries = calloc(kv->nr_blocks, sizeof(*p->entries));
+	p->slots = table_alloc((size_t)p->mask + 1, sizeof(*p->slots));
+	p->entries = table_alloc(kv->nr_blocks, sizeof(*p->entries));
+	p->tokens = table_alloc(kv->nr_blocks, sizeof(*p->tokens));
 	p->domains = calloc(p->nr_domains, sizeof(*p->domains));
 	p->domain_heads =
 		calloc((size_t)p->domain_mask + 1, sizeof(*p->domain_heads));
-	if (!p->slots || !p->entries || !p->domains || !p->domain_heads) {
+	if (!p->slots || !p->entries || !p->tokens || !p->domains ||
+	    !p->domain_heads) {
 		prefix_deinit(p);
 		return -ENOMEM;
 	}
@@ -122,8 +128,9 @@ int prefix_init(struct prefix *p, struct kv *kv,
 
 void prefix_deinit(struct prefix *p)
 {
-	free(p->slots);
-	free(p->entries);
+	table_free(p->slots);
+	table_free(p->entries);
+	table_free(p->tokens);
 	free(p->domains);
 	free(p->domain_heads);
 	memset(p, 0, sizeof(*p));
@@ -207,7 +214,7 @@ static bool is_entry(const struct prefix *p, uint32_t block,
 	const struct prefix_entry *e = &p->entries[block];
 
 	return e->parent == pos->parent && e->parent_gen == pos->parent_gen &&
-	       !memcmp(e->id, ids, sizeof(e->id));
+	       !memcmp(p->tokens[block].id, ids, sizeof(p->tokens->id));
 }
 
 static void step_behind(const struct prefix *p, struct prefix_pos *pos,
@@ -223,11 +230,12 @@ static uint32_t probe(const struct prefix *p, const struct prefix_pos *pos,
 		      const uint32_t *ids, const struct prefix_digest *digest,
 		      uint32_t *ret_slot)
 {
-	uint32_t slot = first_slot(p, digest), block;
+	uint32_t tag = tag_of(digest), slot = tag & p->mask;
+	const struct prefix_slot *s;
 
-	for (; (block = p->slots[slot]); slot = (slot + 1) & p->mask)
-		if (is_entry(p, block, pos, ids))
-			return block;
+	for (; (s = &p->slots[slot])->block; slot = (slot + 1) & p->mask)
+		if (s->tag == tag && is_entry(p, s->block, pos, ids))
+			return s->block;
 	*ret_slot = slot;
 	return 0;
 }
@@ -254,7 +262,7 @@ uint32_t prefix_find(const struct prefix *p, struct prefix_pos *pos,
 static void forget(struct prefix *p, uint32_t block)
 {
 	struct prefix_entry *e = &p->entries[block];
-	uint32_t hole = e->slot, at = hole, home, other;
+	uint32_t hole = e->slot, at = hole;
 
 	if (e->parent & ROOT) {
 		uint32_t d = e->parent & ~ROOT;
@@ -264,52 +272,61 @@ static void forget(struct prefix *p, uint32_t block)
 		domain_drop(p, d);
 	}
 	for (;;) {
+		const struct prefix_slot *s;
+
 		at = (at + 1) & p->mask;
-		other = p->slots[at];
-		if (!other)
+		s = &p->slots[at];
+		if (!s->block)
 			break;
-		home = first_slot(p, &p->entries[other].digest);
-		if (((at - home) & p->mask) < ((at - hole) & p->mask))
+		if (((at - s->tag) & p->mask) < ((at - hole) & p->mask))
 			continue;
-		p->slots[hole] = other;
-		p->entries[other].slot = hole;
+		p->slots[hole] = *s;
+		p->entries[s->block].slot = hole;
 		hole = at;
 	}
-	p->slots[hole] = 0;
+	p->slots[hole].block = 0;
 	e->slot = PREFIX_NONE;
 	p->nr_entries--;
 }
 
-uint32_t prefix_insert(struct prefix *p, struct prefix_pos *pos, uint32_t block,
-		       const uint32_t *ids)
+struct prefix_digest prefix_hash(const struct prefix *p,
+				 const struct prefix_pos *pos,
+				 const uint32_t *ids)
 {
 	struct prefix_digest digest = hash_block(p, &pos->chain, ids);
+
+	__builtin_prefetch(&p->slots[tag_of(&digest) & p->mask], 1);
+	return digest;
+}
+
+uint32_t prefix_insert(struct prefix *p, struct prefix_pos *pos, uint32_t block,
+		       const uint32_t *ids, const struct prefix_digest *digest)
+{
 	struct prefix_entry *e = &p->entries[block];
 	uint32_t slot, first;
 
 	assert(prefix_is_current(p, pos) && p->kv->blocks[block].ref > 0);
-	first = probe(p, pos, ids, &digest, &slot);
+	first = probe(p, pos, ids, digest, &slot);
 	if (first) {
-		step_behind(p, pos, first, &digest);
+		step_behind(p, pos, first, digest);
 		return first;
 	}
 	if (e->slot != PREFIX_NONE) {
 		/* known under a parent that is gone: move it to this one */
 		forget(p, block);
 		kv_unmark_cached(p->kv, block);
-		probe(p, pos, ids, &digest, &slot);
+		probe(p, pos, ids, digest, &slot);
 	}
-	e->digest = digest;
 	e->parent = pos->parent;
 	e->parent_gen = pos->parent_gen;
 	e->slot = slot;
-	memcpy(e->id, ids, sizeof(e->id));
-	p->slots[slot] = block;
+	memcpy(p->tokens[block].id, ids, sizeof(p->tokens->id));
+	p->slots[slot] = (struct prefix_slot){ block, tag_of(digest) };
 	p->nr_entries++;
 	if (pos->parent & ROOT)
 		p->domains[pos->parent & ~ROOT].nr_entries++;
 	kv_mark_cached(p->kv, block);
-	step_behind(p, pos, block, &digest);
+	step_behind(p, pos, block, digest);
 	return block;
 }
 
@@ -323,15 +340,27 @@ bool prefix_is_current(const struct prefix *p, const struct prefix_pos *pos)
 	       p->kv->blocks[pos->parent].cached;
 }
 
+/*
+ * In a large pool several at once: what an eviction touches was untouched for
+ * longest and is in no cache, so it is asked for of all of them first.
+ */
 int prefix_reclaim(struct prefix *p)
 {
-	uint32_t block = kv_oldest(p->kv);
+	uint32_t most = p->kv->nr_blocks / RECLAIM_PART, nr = 0, i;
+	uint32_t block[RECLAIM_MAX];
 
-	if (!block)
-		return -ENOSPC;
-	forget(p, block);
-	kv_unmark_cached(p->kv, block);
-	return 0;
+	most = most > RECLAIM_MAX ? RECLAIM_MAX : most ? most : 1;
+	for (i = kv_oldest(p->kv); i && nr < most; i = p->kv->blocks[i].next) {
+		block[nr++] = i;
+		__builtin_prefetch(&p->entries[i], 1);
+	}
+	for (i = 0; i < nr; i++)
+		__builtin_prefetch(&p->slots[p->entries[block[i]].slot], 1);
+	for (i = 0; i < nr; i++) {
+		forget(p, block[i]);
+		kv_unmark_cached(p->kv, block[i]);
+	}
+	return nr ? 0 : -ENOSPC;
 }
 
 const char *prefix_check(const struct prefix *p)
@@ -339,14 +368,14 @@ const char *prefix_check(const struct prefix *p)
 	uint32_t nr_slots = 0, nr_flags = 0, nr_first = 0, i, at;
 
 	for (i = 0; i <= p->mask; i++) {
-		if (!p->slots[i])
+		if (!p->slots[i].block)
 			continue;
 		nr_slots++;
-		if (p->entries[p->slots[i]].slot != i)
+		if (p->entries[p->slots[i].block].slot != i)
 			return "a slot's block does not know its slot";
-		at = first_slot(p, &p->entries[p->slots[i]].digest);
+		at = p->slots[i].tag & p->mask;
 		for (; at != i; at = (at + 1) & p->mask)
-			if (!p->slots[at])
+			if (!p->slots[at].block)
 				return "a probe ends before its entry";
 	}
 	for (i = 1; i < p->kv->nr_blocks; i++) {

@@ -54,12 +54,24 @@ struct prefix_pos {
 	uint32_t parent, parent_gen; /* the block before; a domain at first */
 };
 
-/* What the index knows of a block that it holds; else slot is PREFIX_NONE. */
+/* A place of the hash table. */
+struct prefix_slot {
+	uint32_t block; /* 0 = empty */
+	uint32_t tag;	/* 32 bits of its digest: names its first slot too */
+};
+
+/*
+ * What the index knows of a block that it holds; else slot is PREFIX_NONE.
+ * Apart from its tokens: to evict one, those need not be touched.
+ */
 struct prefix_entry {
-	struct prefix_digest digest; /* its own: the chain behind it */
 	uint32_t parent, parent_gen;
-	uint32_t slot;	 /* its place in the table */
-	uint32_t id[16]; /* the tokens it stands for */
+	uint32_t slot; /* its place in the table */
+};
+
+/* The tokens that a block stands for: one cache line. */
+struct prefix_tokens {
+	_Alignas(64) uint32_t id[16];
 };
 
 struct prefix_domain {
@@ -75,10 +87,11 @@ struct prefix {
 	struct kv *kv; /* borrowed: the pool whose blocks are indexed */
 	uint8_t hash_key[16];
 	struct prefix_model model;
-	uint32_t nr_entries; /* blocks in the index */
-	uint32_t mask;	     /* slots - 1; slots is a power of two */
-	uint32_t *slots;     /* owned: [mask + 1] block ids, 0 = empty */
+	uint32_t nr_entries;	      /* blocks in the index */
+	uint32_t mask;		      /* slots - 1; slots is a power of two */
+	struct prefix_slot *slots;    /* owned: [mask + 1] */
 	struct prefix_entry *entries; /* owned: [kv->nr_blocks] */
+	struct prefix_tokens *tokens; /* owned: [kv->nr_blocks] */
 	uint32_t nr_domains, domain_free;
 	struct prefix_domain *domains; /* owned: [nr_domains] */
 	uint32_t *domain_heads;	       /* owned: [domain_mask + 1] */
@@ -114,18 +127,32 @@ void prefix_root(const struct prefix *p, uint32_t domain,
 uint32_t prefix_find(const struct prefix *p, struct prefix_pos *pos,
 		     const uint32_t *ids);
 /*
+ * The digest of @ids[16] behind @pos, for prefix_insert().  Asks the cache for
+ * the place it will look at: worth while if other work comes between.
+ */
+struct prefix_digest prefix_hash(const struct prefix *p,
+				 const struct prefix_pos *pos,
+				 const uint32_t *ids);
+/*
  * Index @block, held by the caller, as @ids[16] behind @pos; @pos moves.
  * Where an equal block is there already, that one stays.  Returns the block
  * now in the index.  The caller has made sure by prefix_is_current() that
- * the place still exists.
+ * the place still exists.  @digest is prefix_hash() of @pos and @ids.
  */
 uint32_t prefix_insert(struct prefix *p, struct prefix_pos *pos, uint32_t block,
-		       const uint32_t *ids);
+		       const uint32_t *ids, const struct prefix_digest *digest);
+/* Ask the cache for what prefix_insert() of @block will write. */
+static inline void prefix_prefetch(const struct prefix *p, uint32_t block)
+{
+	__builtin_prefetch(&p->tokens[block], 1);
+	__builtin_prefetch(&p->entries[block], 1);
+}
 /* Is the parent of @pos still what it was when @pos was made? */
 bool prefix_is_current(const struct prefix *p, const struct prefix_pos *pos);
 /*
- * Forget the content of the free block unused for longest, so that kv_alloc()
- * can take it.  -ENOSPC where no cached block is free.
+ * Forget the content of the free block unused for longest (in a pool of many
+ * thousands of the few dozen so), so that kv_alloc() can take it.  -ENOSPC
+ * where no cached block is free.
  */
 int prefix_reclaim(struct prefix *p);
 

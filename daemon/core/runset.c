@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/table.h"
 #include "daemon/core/seq.h"
 #include "daemon/core/victim.h"
 
@@ -34,11 +35,11 @@ static int alloc_arrays(struct runset *r)
 {
 	uint32_t c;
 
-	r->seqs = calloc(r->max_seqs, sizeof(*r->seqs));
+	r->seqs = table_alloc(r->max_seqs, sizeof(*r->seqs));
 	r->running = calloc(r->max_running, sizeof(*r->running));
 	r->free_slots = calloc(r->max_running, sizeof(*r->free_slots));
-	r->tables = calloc((size_t)r->max_running * r->max_table,
-			   sizeof(*r->tables));
+	r->tables = table_alloc((size_t)r->max_running * r->max_table,
+				sizeof(*r->tables));
 	r->match = calloc(r->max_table, sizeof(*r->match));
 	if (!r->seqs || !r->running || !r->free_slots || !r->tables ||
 	    !r->match)
@@ -64,7 +65,11 @@ int runset_init(struct runset *r, uint32_t nr_blocks, uint32_t max_seqs,
 		return -EINVAL;
 	r->max_seqs = max_seqs;
 	r->max_running = max_running;
-	r->max_table = max_table;
+	/*
+	 * An odd number of cache lines a table: at a power of two the same
+	 * entry of a thousand tables falls into a few sets of the cache.
+	 */
+	r->max_table = ((max_table + 15) / 16 | 1) * 16;
 	ret = kv_init(&r->kv, nr_blocks);
 	if (!ret)
 		ret = prefix_init(&r->prefix, &r->kv, model, hash_key,
@@ -105,10 +110,10 @@ void runset_deinit(struct runset *r)
 	for (c = 0; c < NR_CLASSES; c++)
 		free(r->decoding[c]);
 	free(r->match);
-	free(r->tables);
+	table_free(r->tables);
 	free(r->free_slots);
 	free(r->running);
-	free(r->seqs);
+	table_free(r->seqs);
 	tenants_deinit(&r->tenants);
 	prefix_deinit(&r->prefix);
 	kv_deinit(&r->kv);
@@ -242,6 +247,8 @@ static void give_back(struct runset *r, struct seq *q)
 	q->promise = 0;
 	r->class_blocks[q->cls] -= q->nr_table;
 	r->class_running[q->cls]--;
+	if (q->state == SEQ_DECODE && q->computed > q->high)
+		q->high = q->computed;
 	seq_release(q, &r->prefix);
 	r->running[q->slot] = SEQ_NONE;
 	r->nr_running--;
@@ -275,7 +282,8 @@ void runset_preempt(struct runset *r, uint32_t id)
 {
 	struct seq *q = &r->seqs[id];
 
-	assert(q->slot != SEQ_NONE && q->step != r->step);
+	assert(q->slot != SEQ_NONE && !q->planned);
+	seq_flush(q);
 	delist(r, id);
 	give_back(r, q);
 	q->resumed = true;
@@ -294,7 +302,6 @@ static struct victim_view view(const struct runset *r)
 		.nr_slots = r->max_running,
 		.kv = &r->kv,
 		.tenants = &r->tenants,
-		.step = r->step,
 		.class_blocks = r->class_blocks,
 		.class_floor = r->class_floor,
 		.class_running = r->class_running,
@@ -529,6 +536,7 @@ void runset_filled(struct runset *r, uint32_t id)
 	struct seq *q = &r->seqs[id];
 
 	set_state(r, q, SEQ_DECODE, q->held);
+	q->tail_slot = 0; /* not known yet */
 	enlist(r, id);
 }
 

@@ -94,6 +94,13 @@ static uint32_t domain_of(struct sched *s, const struct sched_request *req)
 	return prefix_domain_get(&s->run.prefix, &key);
 }
 
+/* Do penalties look at the tokens that came before? */
+static bool wants_history(const struct sampling *p)
+{
+	return p && (p->repetition_penalty != 1 || p->frequency_penalty != 0 ||
+		     p->presence_penalty != 0);
+}
+
 int sched_add(struct sched *s, const struct sched_request *req,
 	      uint32_t *ret_id)
 {
@@ -104,10 +111,12 @@ int sched_add(struct sched *s, const struct sched_request *req,
 		.deadline_ns = req->deadline_ns ? req->deadline_ns : UINT64_MAX,
 		.prompt_len = req->prompt_len,
 		.known = req->known,
+		.stored = req->known,
 		.max_len = req->max_len,
-		.nr_alt = req->nr_alt,
+		.nr_alt = (uint8_t)req->nr_alt,
 		.cls = (uint8_t)req->cls,
 		.score = req->score,
+		.history = wants_history(req->sampling),
 		.scored = req->nr_scored,
 		.paid = req->recovered ? req->prompt_len : 0,
 	};
@@ -128,17 +137,6 @@ int sched_add(struct sched *s, const struct sched_request *req,
 		return -EAGAIN;
 	q.domain = domain_of(s, req);
 	return runset_add(&s->run, &q, ret_id);
-}
-
-void sched_append(struct sched *s, uint32_t id)
-{
-	struct seq *q = &s->run.seqs[id];
-
-	assert(q->state == SEQ_DECODE && !q->score && q->computed == q->known &&
-	       q->known < q->max_len);
-	q->known++;
-	s->decode_tokens++;
-	tenant_charge(&s->run.tenants, q->tenant, q->cls, COST_DECODE);
 }
 
 void sched_finish(struct sched *s, uint32_t id)
@@ -198,9 +196,20 @@ static void take_rows(struct sched *s, struct batch *b, uint32_t id, uint32_t n)
 	s->class_tokens[q->cls] += n;
 }
 
-static bool can_decode(const struct seq *q)
+/*
+ * A row for each of the @nr sequences of @cls that can decode.  An output
+ * token was paid when it came out, so nothing is charged here.
+ */
+static void take_decoding(struct sched *s, struct batch *b,
+			  enum sched_class cls, const uint32_t *ids,
+			  uint32_t nr)
 {
-	return !q->held && !q->planned && q->known > q->computed;
+	uint64_t reads;
+
+	nr = plan_decode(&s->plan, b, s->run.seqs, ids, nr, &reads);
+	budget_spend_rows(&s->budget, nr, reads);
+	s->left -= nr;
+	s->class_tokens[cls] += nr;
 }
 
 /*
@@ -218,8 +227,8 @@ static void grow_decoding(struct sched *s)
 			const struct seq *q = &r->seqs[id];
 			bool moved = false;
 
-			if (!can_decode(q) ||
-			    seq_blocks(q->known) <= q->nr_table)
+			if (q->known <= q->nr_table * KV_BLOCK ||
+			    !seq_can_decode(q))
 				continue;
 			runset_grow(r, id, &moved);
 			if (moved)
@@ -228,32 +237,36 @@ static void grow_decoding(struct sched *s)
 	}
 }
 
-/* A row for each sequence of @cls that decodes, for at most @limit of them. */
-static void plan_decoding(struct sched *s, struct batch *b,
+/*
+ * A row for each sequence of @cls that decodes, for at most @limit of them.
+ * True where that was all.
+ */
+static bool plan_decoding(struct sched *s, struct batch *b,
 			  enum sched_class cls, uint32_t limit)
 {
 	struct runset *r = &s->run;
 	const uint32_t *ids = r->decoding[cls];
-	uint32_t root = HEAP_EMPTY, nr = 0, i;
+	uint32_t root = HEAP_EMPTY, nr = r->nr_decoding[cls], i;
 
 	limit = limit < s->left ? limit : s->left;
-	for (i = 0; i < r->nr_decoding[cls]; i++)
-		nr += can_decode(&r->seqs[ids[i]]);
+	if (nr > limit)
+		for (i = nr = 0; i < r->nr_decoding[cls]; i++)
+			nr += seq_can_decode(&r->seqs[ids[i]]);
 	if (nr <= limit) {
-		for (i = 0; i < r->nr_decoding[cls]; i++)
-			if (can_decode(&r->seqs[ids[i]]))
-				take_rows(s, b, ids[i], 1);
-		return;
+		take_decoding(s, b, cls, ids, r->nr_decoding[cls]);
+		return true;
 	}
 	for (i = 0; i < r->nr_decoding[cls]; i++)
-		if (can_decode(&r->seqs[ids[i]]))
+		if (seq_can_decode(&r->seqs[ids[i]]))
 			heap_push(&s->decode_order, &root, ids[i]);
 	for (i = 0; i < limit; i++) {
 		uint32_t id = root;
 
 		heap_remove(&s->decode_order, &root, id);
-		take_rows(s, b, id, 1);
+		r->seqs[id].step = r->step;
+		take_decoding(s, b, cls, &id, 1);
 	}
+	return false;
 }
 
 /*
@@ -421,10 +434,12 @@ uint32_t sched_step(struct sched *s, struct batch *b)
 	s->starved = NR_CLASSES;
 	for (c = 0; c < NR_CLASSES; c++) {
 		enum sched_class cls = (enum sched_class)c;
+		bool all = plan_decoding(s, b, cls,
+					 s->left - kept_for_prompts(s, cls));
 
-		plan_decoding(s, b, cls, s->left - kept_for_prompts(s, cls));
 		plan_prompts(s, b, cls, s->left);
-		plan_decoding(s, b, cls, s->left);
+		if (!all)
+			plan_decoding(s, b, cls, s->left);
 	}
 	s->under_way = b->nr_seqs > 0;
 	return b->nr_tokens;
@@ -464,16 +479,19 @@ void sched_commit(struct sched *s, const struct batch *b, uint64_t elapsed_ns)
 			runset_remove(r, id);
 			continue;
 		}
-		if (q->state == SEQ_FILL)
-			s->prefill_tokens += q->planned;
 		q->computed += q->planned;
+		if (q->state != SEQ_FILL) {
+			q->planned = 0;
+			if (q->computed % KV_BLOCK == 0)
+				seq_index(q, &r->prefix);
+			continue;
+		}
+		s->prefill_tokens += q->planned;
 		q->planned = 0;
 		q->high = q->high > q->computed ? q->high : q->computed;
 		if (q->score && q->computed > q->scored)
 			q->scored = q->computed;
 		seq_index(q, &r->prefix);
-		if (q->state != SEQ_FILL)
-			continue;
 		if (q->computed == seq_goal(q))
 			runset_filled(r, id);
 		else

@@ -15,7 +15,7 @@
  *		for (o = batch->out; o < batch->out + batch->nr_outs; o++) {
  *			id = sched_seq(s, o->seq);
  *			...the engine accepts o->token:
- *				ids[known] = o->token; sched_append(s, id);
+ *				sched_append(s, id, o->token);
  *			...or the sequence ends (EOS, length, stop string):
  *				sched_finish(s, id);
  *		}
@@ -43,6 +43,7 @@
 #ifndef CORE_SCHED_H
 #define CORE_SCHED_H
 
+#include <assert.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -80,9 +81,9 @@ struct sched_request {
 	uint64_t deadline_ns; /* absolute, the caller's clock; 0 = none */
 	/*
 	 * Borrowed until it is finished: [max_len], the first `known` valid.
-	 * The engine writes ids[known], then calls sched_append().
+	 * What is appended is written behind them, by core/, when it needs it.
 	 */
-	const uint32_t *ids;
+	uint32_t *ids;
 	uint32_t prompt_len; /* >= 1; a score: >= 2 */
 	uint32_t known;	     /* >= prompt_len */
 	uint32_t max_len;    /* prompt and all output; what it may grow to */
@@ -138,8 +139,16 @@ int sched_set_weight(struct sched *s, uint64_t tenant, uint32_t weight);
  */
 int sched_add(struct sched *s, const struct sched_request *req,
 	      uint32_t *ret_id);
-/* ids[known] was committed: it is known now. */
-void sched_append(struct sched *s, uint32_t id);
+/* @token was accepted: it is known now. */
+static inline void sched_append(struct sched *s, uint32_t id, uint32_t token)
+{
+	struct seq *q = &s->run.seqs[id];
+
+	assert(q->state == SEQ_DECODE && q->computed == q->known);
+	seq_append(q, &s->run.prefix, token);
+	s->decode_tokens++;
+	tenant_charge(&s->run.tenants, q->tenant, q->cls, COST_DECODE);
+}
 /* It has ended, for whatever reason: everything it holds is given back. */
 void sched_finish(struct sched *s, uint32_t id);
 /*

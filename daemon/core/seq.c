@@ -7,6 +7,27 @@
 
 #include "daemon/core/kv.h"
 
+void seq_flush(struct seq *q)
+{
+	if (q->known - q->stored == KV_BLOCK && q->known % KV_BLOCK == 0) {
+		memcpy(q->ids + q->stored, q->tail, sizeof(q->tail));
+		q->stored = q->known;
+		return;
+	}
+	for (; q->stored < q->known; q->stored++)
+		q->ids[q->stored] = q->tail[q->stored % KV_BLOCK];
+}
+
+void seq_hash(struct seq *q, const struct prefix *p)
+{
+	if (q->domain == PREFIX_NONE ||
+	    q->nr_indexed + 1 != q->known / KV_BLOCK)
+		return;
+	q->digest = prefix_hash(p, &q->pos, q->ids + q->nr_indexed * KV_BLOCK);
+	q->hashed = true;
+	prefix_prefetch(p, q->table[q->nr_indexed]);
+}
+
 uint32_t seq_match(const struct seq *q, const struct prefix *p, uint32_t *table,
 		   struct prefix_pos *ret_pos, uint32_t *ret_nr_free)
 {
@@ -63,6 +84,9 @@ void seq_index(struct seq *q, struct prefix *p)
 		return;
 	assert(q->computed <= q->known);
 	while ((q->nr_indexed + 1) * KV_BLOCK <= q->computed) {
+		const uint32_t *ids = q->ids + q->nr_indexed * KV_BLOCK;
+		struct prefix_digest digest;
+
 		if (!prefix_is_current(p, &q->pos)) {
 			/*
 			 * The chain goes through another's equal block, and
@@ -70,9 +94,13 @@ void seq_index(struct seq *q, struct prefix *p)
 			 */
 			prefix_root(p, q->domain, &q->pos);
 			q->nr_indexed = 0;
+			q->hashed = false;
+			ids = q->ids;
 		}
-		prefix_insert(p, &q->pos, q->table[q->nr_indexed],
-			      q->ids + q->nr_indexed * KV_BLOCK);
+		digest = q->hashed ? q->digest : prefix_hash(p, &q->pos, ids);
+		q->hashed = false;
+		prefix_insert(p, &q->pos, q->table[q->nr_indexed], ids,
+			      &digest);
 		q->nr_indexed++;
 	}
 }
@@ -82,6 +110,7 @@ void seq_release(struct seq *q, struct prefix *p)
 	while (q->nr_table)
 		kv_put(p->kv, q->table[--q->nr_table]);
 	q->nr_hit = q->nr_indexed = q->computed = 0;
+	q->hashed = false;
 }
 
 uint32_t seq_nr_private(const struct seq *q, const struct kv *kv)

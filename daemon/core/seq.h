@@ -2,8 +2,10 @@
 /*
  * seq.h - a sequence: `computed` chases `known`.
  *
- * The caller's array ids[] holds the known tokens: the prompt and all that
- * was committed since.  KV is computed for the first `computed` of them.
+ * The caller's array ids[] holds the known tokens: the prompt, and all that
+ * was appended since, up to the last whole block; those behind it are in
+ * tail[] (seq_append(), seq_flush()).  KV is computed for the first `computed`
+ * of the known.
  * There is no prefill phase and no decode phase: a step computes a span
  * [computed, computed + n).  A chunk, a prefix hit, a resumption after
  * preemption, a recovery after a crash are the same move, from another place.
@@ -18,7 +20,9 @@
 #ifndef CORE_SEQ_H
 #define CORE_SEQ_H
 
+#include <assert.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "daemon/core/batch.h"
@@ -33,49 +37,77 @@ enum seq_state {
 	SEQ_DECODE, /* runs; a token a step */
 };
 
+/*
+ * The first two cache lines are what a row of decoding needs: a step walks a
+ * thousand of these (measured: plan.c, plan_decode()).
+ */
 struct seq {
 	/* what the engine gave; constant but for known */
-	uint64_t tag;
-	const uint32_t *ids; /* borrowed: [max_len], [known] of them valid */
+	_Alignas(64) uint32_t *ids; /* borrowed: [max_len], [stored] valid */
 	const struct sampling *sampling; /* borrowed; NULL for a score */
-	uint64_t deadline_ns;		 /* UINT64_MAX: none */
-	uint32_t prompt_len, known, max_len;
-	uint32_t nr_alt;
-	uint32_t tenant, domain;
-	uint8_t cls; /* enum sched_class */
-	bool score;  /* every row wants the next prompt token judged */
-
-	uint8_t state;	/* enum seq_state; set_state() alone writes it */
-	bool held;	/* the engine wants no more of it for now */
-	bool resumed;	/* was preempted: goes before the rest of its queue */
-	bool dead;	/* finished while a step with it was under way */
-	uint64_t order; /* of arrival */
-	uint64_t step;	/* the last in which it was planned */
-	uint64_t tried; /* nr_returns when it was refused for want of blocks */
-
+	uint64_t tag;
+	uint64_t table_id; /* new for each table that it gets */
+	uint32_t prompt_len, known;
 	uint32_t computed;
-	uint32_t planned;    /* rows in the step under way */
-	uint32_t high;	     /* most ever computed; below is recomputation */
+	uint32_t planned; /* rows in the step under way */
+	uint32_t tenant;
+	uint32_t tail_slot; /* slot of the last token, if it decodes: plan.c */
+	uint32_t nr_table;
+	uint8_t nr_alt;	  /* 0..MAX_ALT */
+	uint8_t cls;	  /* enum sched_class */
+	uint8_t state;	  /* enum seq_state; set_state() alone writes it */
+	bool held : 1;	  /* the engine wants no more of it for now */
+	bool dead : 1;	  /* finished while a step with it was under way */
+	bool score : 1;	  /* every row wants the next prompt token judged */
+	bool resumed : 1; /* was preempted: goes before the rest of its queue */
+	bool history : 1; /* its sampling wants all ids, at each output */
+	bool hashed : 1;  /* `digest` is that of the block behind pos */
+
+	/*
+	 * Token p of [stored, known) is tail[p % KV_BLOCK].  ids[] lies on a
+	 * page of its own, so it is written once a block and not once a token
+	 * (measured: a walk of the page tables each).
+	 */
+	uint32_t tail[KV_BLOCK];
+
+	/* the last in which it had rows, if not everybody that decodes had */
+	uint64_t step;
+	uint32_t stored;      /* tokens in ids[]; those behind are in tail[] */
+	uint32_t *table;      /* borrowed from sched: [nr_table] */
+	uint64_t deadline_ns; /* UINT64_MAX: none */
+	uint64_t order;	      /* of arrival */
+	uint64_t tried; /* nr_returns when it was refused for want of blocks */
+	uint32_t max_len;
+	uint32_t domain;
+	/* most ever computed, below it is recomputation; stale in SEQ_DECODE */
+	uint32_t high;
 	uint32_t paid;	     /* prompt tokens already charged */
 	uint32_t scored;     /* outputs of a score that were given */
 	uint32_t cached_len; /* prompt tokens never computed: found in index */
 	uint32_t nr_preempts;
 	uint32_t resumed_len; /* known when last admitted */
 
-	uint32_t slot;	   /* of its table; SEQ_NONE where it does not run */
-	uint64_t table_id; /* new for each table that it gets */
-	uint32_t *table;   /* borrowed from sched: [nr_table] */
-	uint32_t nr_table, nr_hit;
+	uint32_t slot; /* of its table; SEQ_NONE where it does not run */
+	uint32_t nr_hit;
 	uint32_t promise;      /* table length it can count on */
 	struct prefix_pos pos; /* behind the first nr_indexed blocks */
+	struct prefix_digest digest;
 	uint32_t nr_indexed;
 	uint32_t decode_at; /* place among the decoding of its class */
 	uint32_t next_free;
 };
 
+static_assert(offsetof(struct seq, tail) == 64, "decoding needs two lines");
+
 static inline uint32_t seq_blocks(uint32_t nr_tokens)
 {
 	return nr_tokens / KV_BLOCK + (nr_tokens % KV_BLOCK != 0);
+}
+
+/* Decodes, and wants a row that is not planned yet. */
+static inline bool seq_can_decode(const struct seq *q)
+{
+	return !q->held && !q->planned && q->known > q->computed;
 }
 
 /* Tokens whose KV it needs: of a score the last prompt token wants nothing. */
@@ -84,6 +116,8 @@ static inline uint32_t seq_goal(const struct seq *q)
 	return q->score ? q->known - 1 : q->known;
 }
 
+/* All that is known into ids[]. */
+void seq_flush(struct seq *q);
 /*
  * The whole blocks of @q that the index knows, into @table; *ret_pos is the
  * place behind them and *ret_nr_free how many are free now (to take them
@@ -95,6 +129,21 @@ uint32_t seq_match(const struct seq *q, const struct prefix *p, uint32_t *table,
 /* Take the @nr_hit blocks that seq_match() has just put into q->table. */
 void seq_take_hits(struct seq *q, struct prefix *p, uint32_t nr_hit,
 		   const struct prefix_pos *pos);
+/*
+ * A block's tokens are all known, though the last is not computed: hash them
+ * now, so that what the index needs is at hand when the block is whole.
+ */
+void seq_hash(struct seq *q, const struct prefix *p);
+/* @token is known, behind the others. */
+static inline void seq_append(struct seq *q, const struct prefix *p,
+			      uint32_t token)
+{
+	q->tail[q->known++ % KV_BLOCK] = token;
+	if (q->known % KV_BLOCK == 0 || q->history)
+		seq_flush(q);
+	if (q->known % KV_BLOCK == 0)
+		seq_hash(q, p);
+}
 /* One more block at the table's end, evicting if need be.  0 or -ENOSPC. */
 int seq_grow(struct seq *q, struct prefix *p);
 /* Index the blocks that have become full, committed and written. */

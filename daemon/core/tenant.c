@@ -129,15 +129,6 @@ int tenant_configure(struct tenants *t, uint64_t key, uint32_t weight)
 	return 0;
 }
 
-void tenant_charge(struct tenants *t, uint32_t tenant, enum sched_class cls,
-		   uint64_t cost)
-{
-	struct tenant *x = &t->all[tenant];
-
-	x->served += cost;
-	x->vt[cls] += cost * x->unit;
-}
-
 static uint64_t lowest(const struct tenants *t, enum sched_class cls)
 {
 	uint64_t min = UINT64_MAX;

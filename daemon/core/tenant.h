@@ -81,8 +81,14 @@ int tenant_get(struct tenants *t, uint64_t key, uint32_t *ret_tenant);
 int tenant_configure(struct tenants *t, uint64_t key, uint32_t weight);
 
 /* @cost in tenths of a token. */
-void tenant_charge(struct tenants *t, uint32_t tenant, enum sched_class cls,
-		   uint64_t cost);
+static inline void tenant_charge(struct tenants *t, uint32_t tenant,
+				 enum sched_class cls, uint64_t cost)
+{
+	struct tenant *x = &t->all[tenant];
+
+	x->served += cost;
+	x->vt[cls] += cost * x->unit;
+}
 /* One sequence more that wants service; the first lifts the counter. */
 void tenant_want(struct tenants *t, uint32_t tenant, enum sched_class cls);
 void tenant_unwant(struct tenants *t, uint32_t tenant, enum sched_class cls);

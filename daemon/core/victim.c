@@ -9,7 +9,7 @@
 static bool allowed(const struct victim_view *v, const struct seq *q,
 		    const struct seq *x, enum victim_why why)
 {
-	if (x->step == v->step)
+	if (x->planned)
 		return false;
 	if (x->held)
 		return true;

@@ -40,7 +40,6 @@ struct victim_view {
 	uint32_t nr_slots;
 	const struct kv *kv;
 	const struct tenants *tenants;
-	uint64_t step;		       /* being planned */
 	const uint32_t *class_blocks;  /* [NR_CLASSES] held by each class, */
 	const uint32_t *class_floor;   /* [NR_CLASSES] and left to it */
 	const uint32_t *class_running; /* [NR_CLASSES] sequences */

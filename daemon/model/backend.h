@@ -10,6 +10,7 @@
 #ifndef MODEL_BACKEND_H
 #define MODEL_BACKEND_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 struct batch;
@@ -50,6 +51,7 @@ struct backend {
 	 */
 	uint32_t (*piece)(const struct backend *be, uint32_t token,
 			  uint8_t *buf);
+	bool ascii; /* all pieces are ASCII */
 	/* Frees all, @be included. */
 	void (*close)(struct backend *be);
 };

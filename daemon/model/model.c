@@ -94,10 +94,10 @@ static void outs_to(const struct model *m, struct batch *batch)
 
 		o->token = out->token;
 		o->logprob = out->logprob;
-		memcpy(o->alt_token, out->alt_token,
-		       o->nr_alt * sizeof(*o->alt_token));
-		memcpy(o->alt_logprob, out->alt_logprob,
-		       o->nr_alt * sizeof(*o->alt_logprob));
+		memcpy(o->alt->token, out->alt_token,
+		       o->nr_alt * sizeof(*o->alt->token));
+		memcpy(o->alt->logprob, out->alt_logprob,
+		       o->nr_alt * sizeof(*o->alt->logprob));
 	}
 }
 

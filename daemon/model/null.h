@@ -16,6 +16,7 @@
 #define MODEL_NULL_H
 
 #include <stdint.h>
+#include <string.h>
 
 #define NULL_VOCAB     131072u
 #define NULL_EOS       2u /* drawn from output position 4 on, one time in 4,096 */
@@ -34,24 +35,23 @@ static inline uint64_t null_mix(uint64_t x)
 static inline uint64_t null_key(uint64_t seed, const uint32_t *prompt,
 				uint32_t len)
 {
-	uint64_t k = null_mix(seed ^ (uint64_t)len << 32);
+	uint32_t third = len / 3;
+	uint64_t k = seed;
 
-	if (!len)
-		return k;
-	k = null_mix(k ^ prompt[0]);
-	k = null_mix(k ^ (uint64_t)prompt[len / 3] << 32 ^
-		     prompt[(uint32_t)((uint64_t)len * 2 / 3)]);
-	return null_mix(k ^ prompt[len - 1]);
+	if (len)
+		k = null_mix(k ^ ((uint64_t)prompt[0] << 32 | prompt[third])) ^
+		    ((uint64_t)prompt[2 * third] << 32 | prompt[len - 1]);
+	return null_mix(k ^ (uint64_t)len << 24);
 }
 
 /* The token at output position @position (0 is the first after the prompt). */
 static inline uint32_t null_token(uint64_t key, uint32_t position)
 {
-	uint32_t token;
+	uint64_t r = null_mix(key + position);
+	uint32_t token = (uint32_t)(r % NULL_VOCAB);
 
-	if (position > 3 && null_mix(key ^ ~(uint64_t)position) % 4096 == 0)
+	if (position > 3 && r >> 52 == 0)
 		return NULL_EOS;
-	token = (uint32_t)(null_mix(key + position) % NULL_VOCAB);
 	return token == NULL_EOS ? NULL_EOS + 1 : token;
 }
 
@@ -61,16 +61,20 @@ static inline float null_logprob(uint32_t token)
 	return -(float)(token & 1023) / 64.0f;
 }
 
-/* Its text: 1 to 4 lower-case letters to @buf; none for NULL_EOS. */
-static inline uint32_t null_piece(uint32_t token, uint8_t *buf)
+/*
+ * Its text: 1 to 4 letters out of a to p; none for NULL_EOS.  Always writes
+ * all of @buf.
+ */
+static inline uint32_t null_piece(uint32_t token, uint8_t buf[NULL_MAX_PIECE])
 {
-	uint32_t n = 1 + (token & 3);
+	/* four times four bits, each to a byte of its own */
+	uint32_t x = token >> 2 & 0xffff;
 
-	if (token == NULL_EOS)
-		return 0;
-	for (uint32_t i = 0; i < n; i++)
-		buf[i] = (uint8_t)('a' + (token >> (3 + 4 * i)) % 26);
-	return n;
+	x = (x | x << 8) & 0x00ff00ff;
+	x = (x | x << 4) & 0x0f0f0f0f;
+	x += 0x61616161;
+	memcpy(buf, &x, sizeof(x));
+	return token == NULL_EOS ? 0 : 1 + (token & 3);
 }
 
 #endif

@@ -93,35 +93,48 @@ static void submit_all(uint32_t n, uint32_t per, struct raw_ask *ask,
 	}
 }
 
-/* Read all that comes; the tokens read. */
+/* Read all that comes; the tokens read.  Who sleeps reads who rang. */
 static uint64_t read_all(uint32_t n, uint32_t per, uint32_t every)
 {
 	struct pollfd p[MAX_SESSIONS];
+	bool ready[MAX_SESSIONS];
 	uint64_t tokens = 0;
-	bool live = true;
-	uint32_t k;
+	uint32_t live = n, k;
 
-	for (k = 0; k < n; k++)
+	for (k = 0; k < n; k++) {
 		p[k] = (struct pollfd){ sessions[k].conn, POLLIN, 0 };
+		ready[k] = true;
+	}
 	while (live) {
 		bool sleepy = every > 0;
 
-		live = false;
-		for (k = 0; k < n; k++)
-			live |= read_session(k, per, every, &tokens, &sleepy);
+		for (k = 0; k < n; k++) {
+			bool asleep = every > 0;
+
+			if (p[k].fd < 0 || !ready[k])
+				continue;
+			if (!read_session(k, per, every, &tokens, &asleep)) {
+				p[k].fd = -1;
+				live--;
+			}
+			ready[k] = !asleep;
+			sleepy &= asleep;
+		}
 		if (!live || !sleepy)
 			continue;
 		poll(p, n, 1000);
-		for (k = 0; k < n; k++)
-			if (p[k].revents & POLLIN)
+		for (k = 0; k < n; k++) {
+			ready[k] = p[k].revents & POLLIN;
+			if (ready[k])
 				raw_sleep(&sessions[k], 0);
+		}
 	}
 	return tokens;
 }
 
-/* One run of @streams; prints a row. */
+/* @passes runs of @streams, the first of them unmeasured; prints a row. */
 static void run(const struct serve *d, uint32_t streams, uint32_t max_tokens,
-		uint32_t every)
+		uint32_t every, uint32_t passes)
 {
 	static const char *const name[] = { "spin", "wake 1", "wake 16" };
 	uint32_t per = streams < RAW_STREAMS ? streams : RAW_STREAMS;
@@ -131,7 +144,7 @@ static void run(const struct serve *d, uint32_t streams, uint32_t max_tokens,
 			       .params_flags = LLM_PARAMS_F_IGNORE_EOS,
 			       .prompt = { 7, 8, 9, 10 } };
 	pid_t engine = serve_engine(d->pid);
-	uint64_t tokens, wall, server, client;
+	uint64_t tokens = 0, wall, server, client;
 	struct timespec c0, c1;
 
 	memset(seen, 0, sizeof(seen));
@@ -139,12 +152,14 @@ static void run(const struct serve *d, uint32_t streams, uint32_t max_tokens,
 	/* once unmeasured: the pages of the logs are there, as after a while */
 	submit_all(n, per, &ask, 7);
 	read_all(n, per, 16);
-	memset(seen, 0, sizeof(seen));
 	server = cpu_ns(engine) + cpu_ns(d->pid);
 	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &c0);
 	wall = raw_now();
-	submit_all(n, per, &ask, 0);
-	tokens = read_all(n, per, every);
+	for (k = 1; k < passes; k++) {
+		memset(seen, 0, sizeof(seen));
+		submit_all(n, per, &ask, k * 100000);
+		tokens += read_all(n, per, every);
+	}
 	wall = raw_now() - wall;
 	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &c1);
 	client = (uint64_t)(c1.tv_sec - c0.tv_sec) * 1000000000ull +
@@ -220,7 +235,8 @@ static void pauses(const struct serve *d, uint32_t streams)
 		raw_close(&sessions[k]);
 }
 
-int main(void)
+/* With arguments STREAMS EVERY PASSES that row alone (for a profiler). */
+int main(int argc, char **argv)
 {
 	/* KV for all streams at once: else preemption is measured with it */
 	static const char *const null_args[] = { "--backend", "null",
@@ -238,9 +254,15 @@ int main(void)
 	if (serve_start(&d, "llmd", null_args))
 		return 1;
 	printf("CPU time to deliver a token, null backend, flat out\n");
+	if (argc == 4) {
+		run(&d, (uint32_t)atoi(argv[1]), 2000, (uint32_t)atoi(argv[2]),
+		    (uint32_t)atoi(argv[3]));
+		serve_stop(&d);
+		return checksum == 42;
+	}
 	for (i = 0; i < 3; i++)
 		for (every = 0; every <= 16; every = every ? every * 16 : 1u)
-			run(&d, size[i].streams, size[i].max_tokens, every);
+			run(&d, size[i].streams, size[i].max_tokens, every, 4);
 	serve_stop(&d);
 	if (serve_start(&d, "llmd", model_args))
 		return 1;

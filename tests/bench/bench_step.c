@@ -30,7 +30,7 @@ static void step(void)
 	sched_step(&s, &b);
 	sched_commit(&s, &b, 1000);
 	for (i = 0; i < b.nr_outs; i++)
-		sched_append(&s, sched_seq(&s, b.out[i].seq));
+		sched_append(&s, sched_seq(&s, b.out[i].seq), i);
 }
 
 static int measure(uint32_t n, uint32_t *ids)

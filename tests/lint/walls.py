@@ -60,12 +60,13 @@ PURE = set("""
     memcpy memmove memset memcmp strlen strcmp calloc free assert static_assert
     offsetof sizeof typeof _Static_assert _Alignof alignof __builtin_expect
     __builtin_clz __builtin_clzll __builtin_ctz __builtin_ctzll
-    __builtin_popcountll __attribute__ abs labs llabs fabs fabsf isfinite isnan
+    __builtin_popcountll __builtin_prefetch __attribute__ abs labs llabs fabs fabsf isfinite isnan
     floor ceil fmin fmax fminf fmaxf UINT64_C INT64_C UINT32_C exp log exp2 log2
     if for while switch return defined va_start va_end
     crypto_shorthash_siphashx24
 """.split())
-MEMORY = {"malloc", "calloc", "realloc", "aligned_alloc", "free"}
+MEMORY = {"malloc", "calloc", "realloc", "aligned_alloc", "free",
+          "table_alloc", "table_free"}
 IMPURE = re.compile(r"\b(pthread_\w+|__atomic_\w+|__sync_\w+|atomic_\w+|_Atomic"
                     r"|volatile|_Thread_local|__thread|errno)\b")
 

@@ -115,8 +115,7 @@ static inline struct batch_out *drive_add_out(struct batch *b, struct seq *s,
 {
 	struct batch_out *o = &b->out[b->nr_outs++];
 
-	memset(o, 0, sizeof(*o));
-	o->row = row;
+	*o = (struct batch_out){ .row = row, .alt = o->alt };
 	o->seq = b->nr_seqs;
 	o->want = BATCH_SCORE;
 	o->target = at + 1 < s->known ? s->ids[at + 1] : 0;

@@ -48,10 +48,10 @@ static void check_logits(struct drive *d, const json_t *golden,
 	for (size_t k = 0; k < 10; k++) {
 		double want = json_number_value(json_array_get(top, k)) -
 			      json_number_value(json_array_get(top, 0));
-		double got = (double)o->alt_logprob[k] - o->alt_logprob[0];
+		double got = (double)o->alt->logprob[k] - o->alt->logprob[0];
 
 		CHECK(fabs(got - want) < 2 * TOLERANCE);
-		CHECK_EQ(o->alt_token[k],
+		CHECK_EQ(o->alt->token[k],
 			 json_integer_value(json_array_get(top_ids, k)));
 	}
 }

@@ -328,7 +328,7 @@ static void run_crowd(struct drive *d, struct trace *t, uint64_t salt)
 
 			t->token[at][o->seq] = o->token;
 			t->logprob[at][o->seq] = o->logprob;
-			t->alt[at][o->seq] = o->alt_token[1];
+			t->alt[at][o->seq] = o->alt->token[1];
 			q->ids[q->known++] = o->token;
 		}
 	}

@@ -168,7 +168,7 @@ TEST(the_draft_would_be_accepted_as_often_as_the_card_says)
 			d.batch.out[k].nr_alt = 1;
 		drive_run(&d);
 		for (uint32_t k = s->prompt_len - 1; k + 1 < s->known; k++) {
-			same += o[k].alt_token[0] == s->ids[k + 1];
+			same += o[k].alt->token[0] == s->ids[k + 1];
 			all++;
 		}
 	}

@@ -29,8 +29,9 @@ struct rig_stream {
 	uint64_t tenant, seed, deadline_ns;
 	enum sched_class cls;
 	bool score, in_sched;
-	uint32_t id;   /* in the scheduler */
-	uint32_t *ids; /* owned: [max_len] */
+	uint32_t id;	 /* in the scheduler */
+	uint32_t *ids;	 /* owned: [max_len] */
+	uint32_t *given; /* owned: [max_len] what core/ has, and writes */
 	uint32_t prompt_len, known, max_len;
 	uint64_t *kv;	    /* owned: [max_len] what each token's KV must be, */
 	uint32_t kv_len;    /* as far as it was worked out */
@@ -133,6 +134,7 @@ static inline int rig_init(struct rig *r, const struct sched_options *opt,
 static inline void rig_free_stream(struct rig_stream *st)
 {
 	free(st->ids);
+	free(st->given);
 	free(st->kv);
 	memset(st, 0, sizeof(*st));
 }
@@ -151,6 +153,14 @@ static inline void rig_deinit(struct rig *r)
 	sched_deinit(&r->s);
 }
 
+/* One stream in two has a penalty: its outputs want the whole history. */
+static const struct sampling rig_penalty = { .repetition_penalty = 1.5 };
+
+static inline bool rig_has_penalty(const struct rig_stream *st)
+{
+	return !st->score && st->seed % 2;
+}
+
 /* Give the stream to the scheduler, as it stands: also after a crash. */
 static inline int rig_submit(struct rig *r, struct rig_stream *st)
 {
@@ -161,14 +171,18 @@ static inline int rig_submit(struct rig *r, struct rig_stream *st)
 		.score = st->score,
 		.recovered = st->in_sched,
 		.deadline_ns = st->deadline_ns,
-		.ids = st->ids,
+		.ids = st->given,
 		.prompt_len = st->prompt_len,
 		.known = st->known,
 		.max_len = st->max_len,
 		.nr_scored = st->nr_scores,
+		.sampling = rig_has_penalty(st) ? &rig_penalty : NULL,
 	};
-	int ret = sched_add(&r->s, &req, &st->id);
+	int ret;
 
+	memset(st->given, 0xff, st->max_len * sizeof(*st->given));
+	memcpy(st->given, st->ids, st->known * sizeof(*st->given));
+	ret = sched_add(&r->s, &req, &st->id);
 	if (!ret)
 		st->in_sched = true;
 	return ret;
@@ -190,6 +204,7 @@ static inline struct rig_stream *rig_stream(struct rig *r, uint64_t tenant,
 		st->prompt_len = st->known = prompt_len;
 		st->max_len = prompt_len + out;
 		st->ids = calloc(st->max_len, sizeof(*st->ids));
+		st->given = calloc(st->max_len, sizeof(*st->given));
 		st->kv = calloc(st->max_len, sizeof(*st->kv));
 		st->wanted_ns = r->now_ns;
 		st->start_step = r->nr_steps;
@@ -324,8 +339,13 @@ static inline void rig_output(struct rig *r, const struct batch_out *o)
 		rig_score(r, o, st);
 		return;
 	}
-	if (o->position != st->known - st->prompt_len || o->history != st->ids)
+	if (o->position != st->known - st->prompt_len ||
+	    o->history != st->given)
 		RIG_BAD(r, "an output for token %u, known %u", o->position,
+			st->known);
+	if (rig_has_penalty(st) &&
+	    memcmp(o->history, st->ids, st->known * sizeof(*st->ids)))
+		RIG_BAD(r, "a history that is not what was appended, at %u",
 			st->known);
 	if (token != rig_token(r, st))
 		RIG_BAD(r, "stream %d: token %u is another",
@@ -345,7 +365,7 @@ static inline void rig_output(struct rig *r, const struct batch_out *o)
 	if (st->known == st->max_len)
 		rig_end(r, st, RIG_DONE);
 	else
-		sched_append(&r->s, st->id);
+		sched_append(&r->s, st->id, token);
 }
 
 static inline void rig_check(struct rig *r)

@@ -119,8 +119,8 @@ static inline void toy_out(struct toy *t, const struct batch *b,
 		o->token = toy_pick(h, o->sampling->seed, o->position);
 	o->logprob = toy_logprob(o->token);
 	for (i = 0; i < o->nr_alt; i++) {
-		o->alt_token[i] = (o->token + i) % TOY_VOCAB;
-		o->alt_logprob[i] = o->logprob - (float)i;
+		o->alt->token[i] = (o->token + i) % TOY_VOCAB;
+		o->alt->logprob[i] = o->logprob - (float)i;
 	}
 }
 

@@ -33,6 +33,7 @@ static struct seq seq(uint32_t known, uint32_t computed)
 	return (struct seq){ .ids = ids,
 			     .prompt_len = 20,
 			     .known = known,
+			     .stored = known,
 			     .computed = computed,
 			     .max_len = 100,
 			     .tag = 77,

@@ -14,7 +14,7 @@ TEST(a_batch_gives_what_the_function_says_whatever_its_order)
 	static const uint32_t prompt[7] = { 5, 6, 7, 8, 9, 10, 11 };
 	static const uint32_t eos = NULL_EOS;
 	struct sampling s[3] = { { .seed = 1 }, { .seed = 2 }, { .seed = 1 } };
-	struct backend_options opt = { 0 };
+	struct backend_options opt = { .max_tokens_per_step = 16 };
 	struct backend *be;
 	struct batch b;
 
@@ -30,7 +30,8 @@ TEST(a_batch_gives_what_the_function_says_whatever_its_order)
 		for (uint32_t i = 0; i < 4; i++) {
 			struct batch_out *o = &b.out[(i + pos) % 4];
 
-			*o = (struct batch_out){ .seq = i, .position = pos };
+			o->seq = i;
+			o->position = pos;
 			o->want = i < 3 ? BATCH_SAMPLE : BATCH_SCORE;
 			o->sampling = i < 3 ? &s[i] : NULL;
 			o->history = prompt;
@@ -49,9 +50,38 @@ TEST(a_batch_gives_what_the_function_says_whatever_its_order)
 				want = NULL_EOS + 1;
 			CHECK_EQ(o->token, want);
 			CHECK(o->logprob == null_logprob(want));
-			CHECK_EQ(o->alt_token[0], want);
-			CHECK(o->alt_logprob[1] < o->alt_logprob[0]);
+			CHECK_EQ(o->alt->token[0], want);
+			CHECK(o->alt->logprob[1] < o->alt->logprob[0]);
 		}
+	}
+	batch_deinit(&b);
+	be->close(be);
+}
+
+TEST(who_comes_to_the_place_of_another_has_a_stream_of_its_own)
+{
+	struct backend_options opt = { .max_tokens_per_step = 1 };
+	struct sampling s = { .seed = 1 };
+	uint32_t prompt[4] = { 1, 2, 3, 4 }, pos;
+	struct backend *be;
+	struct batch b;
+
+	CHECK_EQ(null_open(&opt, &be, &err), 0);
+	CHECK_EQ(batch_init(&b, 1, 1, 1), 0);
+	b.nr_tokens = b.nr_seqs = b.nr_outs = 1;
+	b.out[0].sampling = &s;
+	b.out[0].history = prompt;
+	b.out[0].prompt_len = 4;
+	/* 0 1 2, then the same memory with other contents: 0 1 2 again */
+	for (pos = 0; pos < 6; pos++) {
+		if (pos == 3) {
+			s.seed = 5;
+			prompt[2] = 9;
+		}
+		b.out[0].position = pos % 3;
+		CHECK_EQ(be->run(be, &b), 0);
+		CHECK_EQ(b.out[0].token,
+			 null_token(null_key(s.seed, prompt, 4), pos % 3));
 	}
 	batch_deinit(&b);
 	be->close(be);

@@ -47,12 +47,19 @@ static void fill(uint32_t ids[KV_BLOCK], uint32_t with)
 		ids[i] = with * 100 + i;
 }
 
+static uint32_t put(struct prefix_pos *pos, uint32_t block, const uint32_t *ids)
+{
+	struct prefix_digest digest = prefix_hash(&p, pos, ids);
+
+	return prefix_insert(&p, pos, block, ids, &digest);
+}
+
 /* A new block with these ids behind @pos; the block in the index. */
 static uint32_t insert(struct prefix_pos *pos, const uint32_t *ids,
 		       uint32_t *ret_own)
 {
 	CHECK_EQ(kv_alloc(&kv, ret_own), 0);
-	return prefix_insert(&p, pos, *ret_own, ids);
+	return put(pos, *ret_own, ids);
 }
 
 TEST(a_chain_is_found_again_and_only_in_its_order)
@@ -221,10 +228,10 @@ TEST(a_block_under_an_evicted_parent_is_not_found_until_indexed_anew)
 	/* the same block number with the same tokens is another content */
 	CHECK_EQ(kv_alloc(&kv, &x), 0);
 	prefix_root(&p, d, &pos);
-	CHECK_EQ(prefix_insert(&p, &pos, x, a), x);
+	CHECK_EQ(put(&pos, x, a), x);
 	stale = pos;
 	CHECK_EQ(prefix_find(&p, &stale, b), 0);
-	CHECK_EQ(prefix_insert(&p, &pos, y, b), y);
+	CHECK_EQ(put(&pos, y, b), y);
 	prefix_root(&p, d, &pos);
 	CHECK_EQ(prefix_find(&p, &pos, a), x);
 	CHECK_EQ(prefix_find(&p, &pos, b), y);
@@ -287,7 +294,7 @@ TEST(T16_a_million_random_operations_keep_pool_and_index_in_step)
 				continue;
 			prefix_root(&p, d[(x >> 8) % 3], &pos);
 			if (op < 55)
-				prefix_insert(&p, &pos, b, ids);
+				put(&pos, b, ids);
 			held[nr_held++].block = b;
 		} else if (nr_held) {
 			uint32_t at = (uint32_t)(x >> 24) % nr_held;

@@ -70,7 +70,7 @@ TEST(sequences_of_any_length_and_chunk_get_their_tokens)
 
 TEST(a_request_that_makes_no_sense_or_can_never_run_is_refused)
 {
-	static const uint32_t ids[64] = { 0 };
+	static uint32_t ids[64];
 	static const struct {
 		const char *name;
 		struct sched_request req;

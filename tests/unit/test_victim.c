@@ -14,7 +14,6 @@
  */
 #define ASKS 0u
 #define NONE SEQ_NONE
-#define STEP 100u
 
 struct one {
 	uint32_t cls, tenant, computed, nr_preempts, new_tokens, nr_shared;
@@ -132,7 +131,7 @@ static void set_up(const struct row *r, struct seq seqs[3], uint32_t t[3][4],
 			.resumed_len = 100,
 			.known = 100 + o->new_tokens,
 			.held = o->held,
-			.step = o->planned ? STEP : STEP - 1,
+			.planned = o->planned,
 			.order = i,
 			.state = SEQ_DECODE,
 			.table = t[i],
@@ -169,7 +168,6 @@ TEST(T22_the_victim_is_the_one_that_the_rules_name)
 					 .nr_slots = 4,
 					 .kv = &kv,
 					 .tenants = &tenants,
-					 .step = STEP,
 					 .class_blocks = blocks,
 					 .class_floor = floors,
 					 .class_running = run };
