@@ -25,8 +25,10 @@
 #include <time.h>
 #include <unistd.h>
 
-#define NR	   8
-#define MAX_TOKENS 256u
+#define NR	    8
+#define MAX_TOKENS  256u
+#define KILL_TOKENS 6u /* the kill waits until each client has so many */
+#define COLUMNS	    72u
 /* two earlier turns: the beginning that some prompts share */
 #define EARLIER                                                                \
 	"<|begin|><|user|>what does grep do?<|assistant|>"                     \
@@ -249,9 +251,44 @@ static int client(int i)
 
 static bool tty;
 static uint32_t shown[NR];
+static bool cut[NR]; /* what was shown ends inside a line */
+
+/* Bytes of a line of at most COLUMNS; with the blank it breaks at, if any. */
+static uint32_t line_len(const char *p, uint32_t len, uint32_t *ret_blank)
+{
+	const char *nl = memchr(p, '\n', len);
+	uint32_t n = nl ? (uint32_t)(nl - p) : len, word;
+
+	*ret_blank = nl != NULL;
+	if (n <= COLUMNS)
+		return n;
+	for (word = COLUMNS; word && p[word] != ' ';)
+		word--;
+	*ret_blank = word > 0;
+	return word ? word : COLUMNS;
+}
+
+/* A log: whole lines, each with its client; at @pause what there is. */
+static void print_lines(int i, uint32_t len, bool pause)
+{
+	const struct view *v = &S->view[i];
+	uint32_t n, blank;
+
+	while (shown[i] < len) {
+		const char *p = v->text + shown[i];
+
+		n = line_len(p, len - shown[i], &blank);
+		if (!blank && n < COLUMNS && !pause && !LOAD(&v->done))
+			break;
+		if (n || !cut[i]) /* else its end is all that was owed */
+			printf("[%d] %.*s\n", i + 1, (int)n, p);
+		shown[i] += n + blank;
+		cut[i] = !blank;
+	}
+}
 
 /* A terminal: one line a client, its latest text.  Else: line by line. */
-static void draw(bool last)
+static void draw(bool pause, bool last)
 {
 	int i, k;
 
@@ -272,22 +309,27 @@ static void draw(bool last)
 			       line);
 			continue;
 		}
-		while (shown[i] < len) {
-			const char *p = v->text + shown[i];
-			const char *nl = memchr(p, '\n', len - shown[i]);
-			uint32_t n = nl ? (uint32_t)(nl - p) : len - shown[i];
-
-			if (!nl && n < 60 && !last && !LOAD(&v->done))
-				break;
-			if (!nl && n > 72)
-				n = 72;
-			printf("[%d] %.*s\n", i + 1, (int)n, p);
-			shown[i] += n + (nl != NULL);
-		}
+		print_lines(i, len, pause || last);
 	}
 	if (tty && !last)
 		printf("\033[%dA", NR);
 	fflush(stdout);
+}
+
+/* SIGKILL for the engine, with what the service said of itself before. */
+static void kill_engine(uint32_t *ret_used, uint32_t *ret_shared)
+{
+	struct llm_info info;
+	pid_t engine = engine_pid();
+
+	if (!llmc_info(sock, &info)) {
+		*ret_used = info.kv_used;
+		*ret_shared = info.kv_shared;
+	}
+	kill(engine, SIGKILL);
+	draw(true, false);
+	printf("%s--- kill -9 %d: the engine is dead ---\n",
+	       tty ? "\033[2K" : "", engine);
 }
 
 /* Run all clients; with @show their text and the kill.  False: one failed. */
@@ -296,7 +338,6 @@ static bool run_clients(bool show, uint32_t *ret_used, uint32_t *ret_shared)
 	uint64_t drawn = 0, now;
 	uint32_t with, done;
 	bool killed = !show, ok = true;
-	struct llm_info info;
 	pid_t kid[NR];
 	int i;
 
@@ -311,27 +352,18 @@ static bool run_clients(bool show, uint32_t *ret_used, uint32_t *ret_shared)
 		for (i = 0, with = done = 0; i < NR; i++) {
 			struct view *v = &S->view[i];
 
-			with += LOAD(&v->tokens) > 0;
+			with += LOAD(&v->tokens) >= KILL_TOKENS;
 			done += LOAD(&v->done) || LOAD(&v->failed);
 		}
 		if (LOAD(&S->view[0].tokens) || LOAD(&S->view[0].failed))
 			STORE(&S->go, 1u);
 		if (!killed && with == NR && done < NR) {
-			pid_t e = engine_pid();
-
-			if (!llmc_info(sock, &info)) {
-				*ret_used = info.kv_used;
-				*ret_shared = info.kv_shared;
-			}
-			kill(e, SIGKILL);
+			kill_engine(ret_used, ret_shared);
 			killed = true;
-			if (!tty)
-				printf("--- kill -9 %d: the engine is dead ---\n",
-				       e);
 		}
 		now = now_ns();
 		if (show && now - drawn > 40000000) {
-			draw(false);
+			draw(false, false);
 			drawn = now;
 		}
 		sleep_us(500);
@@ -339,7 +371,7 @@ static bool run_clients(bool show, uint32_t *ret_used, uint32_t *ret_shared)
 	for (i = 0; i < NR; i++)
 		waitpid(kid[i], NULL, 0);
 	if (show)
-		draw(true);
+		draw(true, true);
 	for (i = 0; i < NR; i++)
 		if (S->view[i].failed) {
 			printf("client %d failed: %s\n", i + 1, S->view[i].why);
