@@ -39,6 +39,12 @@ skip_all() {
 	finish
 }
 
+# need COMMAND: the rest of the script is skipped where it is not installed
+# (`make check` installs it; `make quick` takes what is there)
+need() {
+	command -v "$1" >/dev/null || skip_all "no $1 here; make check installs it"
+}
+
 # ask ARGS...: OUT, ERR and RC of the client's command, at most a minute
 ask() {
 	OUT=$(timeout 60 "$LLM" "$@" 2>"$TMP/err")

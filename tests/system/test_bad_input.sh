@@ -6,6 +6,7 @@
 set -u
 . "$(dirname "$0")/lib.sh"
 [[ -x $B/llmd && -x $LLM ]] || skip_all "no llmd in $B"
+need python3
 
 # refused WHAT CODE WORDS COMMAND...: exit CODE, nothing on standard output,
 # one line on standard error with WORDS (a regular expression) in it

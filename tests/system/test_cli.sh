@@ -155,6 +155,8 @@ fi
 # ---- llmd, null backend
 if [[ ! -x $b/llmd ]]; then
 	skip "llm against llmd" "no llmd in this build"
+elif ! command -v python3 >/dev/null; then
+	skip "llm against llmd" "no python3 here; make check installs it"
 elif ! serve --backend null; then
 	not_ok "llmd serves the null backend" "see above"
 else
@@ -251,6 +253,8 @@ model=$(find models -maxdepth 2 -name tokenizer.json -printf '%h\n' 2>/dev/null 
 [[ -n $model ]] || model=${LLM_GOLDEN:-../shared/data}/trial-model
 if [[ ! -x $b/llmd || ! -e $model/tokenizer.json ]]; then
 	skip "llm against a model" "no llmd, or no model in models/ or LLM_GOLDEN"
+elif ! command -v python3 >/dev/null; then
+	skip "llm against a model" "no python3 here; make check installs it"
 elif ! serve --model "$model"; then
 	not_ok "llmd serves $model" "see above"
 else
@@ -322,7 +326,8 @@ else
 	says "a service that goes away is exit 4, what came is printed" "4 True True llm: the service is gone" \
 		python3 "$t/moment.py" kill "$engine" "$daemon" $cmd
 	}
-	# the service went with the last check: nothing to stop
+	# the service went with the last check, or that failed
+	kill -KILL "$daemon" 2>/dev/null
 	wait "$daemon" 2>/dev/null
 	daemon=
 fi

@@ -6,6 +6,7 @@
 set -u
 . "$(dirname "$0")/lib.sh"
 [[ -x $B/llmd && -x $LLM ]] || skip_all "no llmd in $B"
+need python3
 
 # ---- offline ------------------------------------------------------------
 tok=tests/data/tokenizers/bpe-llama3

@@ -48,10 +48,8 @@ kid=$(engine)
 is "the engine's comm" "$(cat "/proc/$kid/comm")" llmd-engine
 like "the engine's command line" "$(tr '\0' ' ' <"/proc/$kid/cmdline")" '^llmd-engine *$'
 is "the socket is its owner's" "$(stat -c %a "$SOCK")" 600
-if python3 -c 'import socket' 2>/dev/null; then
-	ask ping --socket "$SOCK"
-	is "it answers" "$RC" 0
-fi
+ask ping --socket "$SOCK"
+is "it answers" "$RC" 0
 OUT=$(timeout 20 "$LLMD" --backend null --socket "$SOCK" 2>&1)
 is "a second daemon: exit status" "$?" 1
 like "a second daemon: its line" "$OUT" "^llmd: $SOCK: another daemon \(pid $PID\) serves here$"
@@ -99,6 +97,7 @@ is "LLM_SOCKET says where" "$(stat -c %F "$TMP/env" 2>&1)" socket
 stop
 
 # ---- systemd's notification
+need python3
 python3 - "$TMP/notify" "$LLMD" "$SOCK" >"$TMP/out" 2>&1 <<'P'
 import os, signal, socket, subprocess, sys
 path, llmd, sock = sys.argv[1:]

@@ -9,6 +9,7 @@ for f in examples/*.c; do
 	is "${f##*/} has under 60 lines ($n)" "$((n < 60))" 1
 done
 [[ -x $B/llmd ]] || skip_all "no llmd in $B"
+need python3
 model=$(shipped_model) || skip_all "no model with a tokenizer"
 serve --model "$model" --threads 2 || { not_ok "llmd starts" && finish; }
 

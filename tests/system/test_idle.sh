@@ -6,6 +6,7 @@
 set -u
 . "$(dirname "$0")/lib.sh"
 [[ -x $B/llmd ]] || skip_all "no llmd in $B"
+need python3
 [[ -r /proc/self/schedstat ]] || skip_all "this kernel does not count CPU time finely"
 
 # cpu: what keeper, engine and all their threads have used, in microseconds
