@@ -1,15 +1,22 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: MIT
-# tests/setup.sh build|check: see that what `make demo` (build) or `make check`
-# (build and check) needs is on this machine, and install on Debian and Ubuntu
-# what is not.  It asks for the thing itself (a command, a header), so it does
-# nothing where nothing is missing, whatever the distribution.
+# tests/setup.sh build|deb|check: see that what `make demo` (build), `make deb`
+# (build and deb) or `make check` (all) needs is on this machine, and install on
+# Debian and Ubuntu what is not.  It asks for the thing itself (a command, a
+# header), so it does nothing where nothing is missing, whatever the
+# distribution.
 #
-# A missing build package ends it with 1; a missing tool of the tests does not:
-# the tests that need it are skipped, and say so.
+# A missing package of what was asked for ends it with 1; for `make check` only
+# one of the build's does: the tests that need another are skipped, and say so.
 set -u
 
 want=${1:-build}
+case $want in
+build) wanted=' build ' must=' build ' ;;
+deb) wanted=' build deb ' must=' build deb ' ;;
+check) wanted=' build deb check ' must=' build ' ;;
+*) echo "usage: tests/setup.sh build|deb|check" >&2; exit 2 ;;
+esac
 cc=$(command -v "${CC:-cc}" || command -v gcc || command -v clang)
 
 has_command() { command -v "$1" >/dev/null 2>&1; }
@@ -17,7 +24,7 @@ has_header() { [[ -n $cc ]] && echo "#include <$1>" | "$cc" -E -x c - >/dev/null
 # the tree's format was written with this version; another moves lines
 has_format() { has_command clang-format-14 || clang-format --version 2>/dev/null | grep -q 'version 14\.'; }
 
-# for      what shows that it is there      package             what it is for
+# for	what shows that it is there	package (or what an older release calls it)	what it is for
 needs() {
 	cat <<-'END'
 	build	command cc	gcc	the compiler
@@ -30,6 +37,8 @@ needs() {
 	build	header sodium.h	libsodium-dev	digests, keyed hashes
 	build	header liburing.h	liburing-dev	the io_uring example
 	build	command ps	procps	the demo finds its processes
+	deb	command dh	debhelper	builds the packages
+	deb	command dh_dkms	dh-dkms dkms	packages the kernel module
 	check	command python3	python3	the lint of the walls
 	check	command nm	binutils	what core/ calls
 	check	command clang	clang	warnings of a second compiler
@@ -37,68 +46,99 @@ needs() {
 	check	format -	clang-format-14	the form of the source
 	check	command shellcheck	shellcheck	the lint of scripts
 	check	command strace	strace	counts system calls
+	check	command debootstrap	debootstrap	a fresh root to install the packages in
 	END
 }
 
-missing=() must=0
-declare -A reasons
+missing=() # packages, by the first of their names
+declare -A names reasons part
 while IFS=$'\t' read -r for probe package reason; do
-	[[ $for = build || $want = check ]] || continue
+	[[ $wanted == *" $for "* ]] || continue
 	# shellcheck disable=SC2086	# two words: which probe, its argument
 	"has_${probe%% *}" ${probe#* } && continue
-	missing+=("$package")
-	reasons[$package]=$reason
-	[[ $for = build ]] && must=1
+	first=${package%% *}
+	missing+=("$first")
+	names[$first]=$package reasons[$first]=$reason part[$first]=$for
 done < <(needs)
 [[ ${#missing[@]} = 0 ]] && exit 0
 
-named() { # what is missing, each with what it is for
+named() { # PACKAGE...: each with what it is for
 	local out='' package
-	for package in "${missing[@]}"; do
+	for package; do
 		out+="${out:+, }$package (${reasons[$package]})"
 	done
 	echo "$out"
 }
 
-give_up() {
-	echo "setup: $1; missing: $(named)" >&2
-	[[ $must = 1 ]] && exit 1
+# lacking WHY PACKAGE...: the end, unless only tests are the poorer for it
+lacking() {
+	local why=$1 package
+	shift
+	[[ $# -gt 0 ]] || return 0
+	echo "setup: $why: $(named "$@")" >&2
+	for package; do
+		[[ $must != *" ${part[$package]} "* ]] || exit 1
+	done
 	echo "setup: only tests need them: those are skipped" >&2
-	exit 0
 }
 
-has_command apt-get ||
-	give_up "no apt-get here: install what your distribution calls these"
+if ! has_command apt-get; then
+	lacking "no apt-get here: install what your distribution calls these" "${missing[@]}"
+	exit 0
+fi
 if [[ $(id -u) = 0 ]]; then
 	root=(env)
 elif has_command sudo && { [[ -t 0 ]] || sudo -n true 2>/dev/null; }; then
 	root=(sudo)
 else
-	give_up "neither root nor sudo: as root, run apt-get install ${missing[*]}"
+	lacking "neither root nor sudo: as root, run apt-get install ${missing[*]}; missing" "${missing[@]}"
+	exit 0
 fi
 
-echo "installing $(named)"
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
 apt() {
 	"${root[@]}" DEBIAN_FRONTEND=noninteractive apt-get -qq \
 		-o DPkg::Lock::Timeout=300 "$@" </dev/null >>"$log" 2>&1
 }
 install() { apt install -y --no-install-recommends "$@"; }
 
-log=$(mktemp)
-trap 'rm -f "$log"' EXIT
-install "${missing[@]}" && exit 0
-apt update # a fresh machine has no package lists yet
-install "${missing[@]}" && exit 0
-# one that this release does not have must not keep the others away
-failed=()
-for package in "${missing[@]}"; do
-	install "$package" || failed+=("$package")
-done
-[[ ${#failed[@]} = 0 ]] && exit 0
-tail -n 5 "$log" | sed 's/^/setup: /' >&2
-must=0
-for package in "${failed[@]}"; do
-	needs | grep -q "^build.*	$package	" && must=1
-done
-missing=("${failed[@]}")
-give_up "apt-get could not install them"
+# there: of the packages missing, those of this release by its own names;
+# absent: those that it does not have
+sort_out() {
+	local package name
+	there=() absent=()
+	for package in "${missing[@]}"; do
+		for name in ${names[$package]} ''; do
+			[[ $name ]] && apt-cache show "$name" >/dev/null 2>&1 && break
+		done
+		if [[ $name ]]; then
+			there+=("$name")
+			reasons[$name]=${reasons[$package]} part[$name]=${part[$package]}
+		else
+			absent+=("$package")
+		fi
+	done
+}
+
+# a fresh machine has no lists of packages yet
+compgen -G '/var/lib/apt/lists/*_Packages*' >/dev/null || apt update
+sort_out
+if [[ ${#there[@]} -gt 0 ]]; then
+	echo "installing $(named "${there[@]}")"
+	install "${there[@]}" || {
+		apt update # the lists may be old
+		sort_out
+		install "${there[@]}"
+	} || {
+		# one that cannot be had must not keep the others away
+		failed=()
+		for package in "${there[@]}"; do
+			install "$package" || failed+=("$package")
+		done
+		[[ ${#failed[@]} = 0 ]] || tail -n 5 "$log" | sed 's/^/setup: /' >&2
+		lacking "apt-get could not install" "${failed[@]}"
+	}
+fi
+lacking "not in this release" "${absent[@]}"
+exit 0
