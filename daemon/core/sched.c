@@ -63,9 +63,23 @@ void sched_deinit(struct sched *s)
 	memset(s, 0, sizeof(*s));
 }
 
-int sched_set_weight(struct sched *s, uint64_t tenant, uint32_t weight)
+int sched_set_tenant(struct sched *s, uint64_t tenant, uint32_t weight,
+		     uint32_t rate)
 {
-	return tenant_configure(&s->run.tenants, tenant, weight);
+	uint32_t t;
+	int ret = tenant_get(&s->run.tenants, tenant, &t);
+
+	return ret ? ret : tenant_set(&s->run.tenants, t, weight, rate);
+}
+
+void sched_clock(struct sched *s, uint64_t now_ns)
+{
+	tenants_clock(&s->run.tenants, now_ns);
+}
+
+uint64_t sched_next_rate(struct sched *s)
+{
+	return tenants_ready_ns(&s->run.tenants);
 }
 
 static int check_lengths(const struct sched *s, const struct sched_request *req)
@@ -188,6 +202,7 @@ static void take_rows(struct sched *s, struct batch *b, uint32_t id, uint32_t n)
 	if (to > from) {
 		tenant_charge(&s->run.tenants, q->tenant, q->cls,
 			      (uint64_t)COST_PREFILL * (to - from));
+		tenant_count(&s->run.tenants, q->tenant, to - from);
 		q->paid = to;
 	}
 	q->planned = n;
@@ -212,6 +227,13 @@ static void take_decoding(struct sched *s, struct batch *b,
 	s->class_tokens[cls] += nr;
 }
 
+/* The same, unless its tenant is over its rate. */
+static bool can_decode(const struct runset *r, const struct seq *q)
+{
+	return seq_can_decode(q) && !(r->tenants.nr_throttled &&
+				      r->tenants.all[q->tenant].throttled);
+}
+
 /*
  * Blocks for the new token of each sequence that decodes.  Before anything
  * else is planned: only now can everyone be a victim.
@@ -228,7 +250,7 @@ static void grow_decoding(struct sched *s)
 			bool moved = false;
 
 			if (q->known <= q->nr_table * KV_BLOCK ||
-			    !seq_can_decode(q))
+			    !can_decode(r, q))
 				continue;
 			runset_grow(r, id, &moved);
 			if (moved)
@@ -249,24 +271,24 @@ static bool plan_decoding(struct sched *s, struct batch *b,
 	uint32_t root = HEAP_EMPTY, nr = r->nr_decoding[cls], i;
 
 	limit = limit < s->left ? limit : s->left;
-	if (nr > limit)
+	if (nr > limit || r->tenants.nr_throttled)
 		for (i = nr = 0; i < r->nr_decoding[cls]; i++)
-			nr += seq_can_decode(&r->seqs[ids[i]]);
-	if (nr <= limit) {
+			nr += can_decode(r, &r->seqs[ids[i]]);
+	if (nr <= limit && !r->tenants.nr_throttled) {
 		take_decoding(s, b, cls, ids, r->nr_decoding[cls]);
 		return true;
 	}
 	for (i = 0; i < r->nr_decoding[cls]; i++)
-		if (seq_can_decode(&r->seqs[ids[i]]))
+		if (can_decode(r, &r->seqs[ids[i]]))
 			heap_push(&s->decode_order, &root, ids[i]);
-	for (i = 0; i < limit; i++) {
+	for (i = 0; i < limit && root != HEAP_EMPTY; i++) {
 		uint32_t id = root;
 
 		heap_remove(&s->decode_order, &root, id);
 		r->seqs[id].step = r->step;
 		take_decoding(s, b, cls, &id, 1);
 	}
-	return false;
+	return nr <= limit;
 }
 
 /*

@@ -8,8 +8,10 @@
  *			...end the stream; sched_finish(s, id);
  *		...for each new request: sched_add(s, &request, &id);
  *		...for each cancel: sched_finish(s, id);
+ *		sched_clock(s, now);
  *		if (!sched_step(s, batch))
- *			...sleep until sched_next_deadline(s) or a doorbell
+ *			...sleep until sched_next_deadline(s),
+ *			sched_next_rate(s) or a doorbell
  *		backend->run(backend, batch);
  *		sched_commit(s, batch, elapsed_ns);
  *		for (o = batch->out; o < batch->out + batch->nr_outs; o++) {
@@ -127,8 +129,20 @@ struct sched {
 int sched_init(struct sched *s, const struct sched_options *opt);
 void sched_deinit(struct sched *s);
 
-/* Give a tenant a weight, 1..1000 (TENANT_WEIGHT is 100).  -EINVAL, -EAGAIN */
-int sched_set_weight(struct sched *s, uint64_t tenant, uint32_t weight);
+/*
+ * A tenant's weight, 1..10000 (TENANT_WEIGHT is 100), and its rate, tokens a
+ * second (0: any), from now on.  A tenant without sequences may be forgotten:
+ * call it before each sched_add().  -EINVAL, -EAGAIN as sched_add().
+ */
+int sched_set_tenant(struct sched *s, uint64_t tenant, uint32_t weight,
+		     uint32_t rate);
+/*
+ * What time it is, the caller's clock: before a step, where tenants have
+ * rates.  Who is over his rate is served nothing.
+ */
+void sched_clock(struct sched *s, uint64_t now_ns);
+/* When one that waits for its rate may go on; UINT64_MAX: none does. */
+uint64_t sched_next_rate(struct sched *s);
 
 /*
  * Queue a sequence; its number in *ret_id, valid until it is finished.
@@ -148,6 +162,7 @@ static inline void sched_append(struct sched *s, uint32_t id, uint32_t token)
 	seq_append(q, &s->run.prefix, token);
 	s->decode_tokens++;
 	tenant_charge(&s->run.tenants, q->tenant, q->cls, COST_DECODE);
+	tenant_count(&s->run.tenants, q->tenant, 1);
 }
 /* It has ended, for whatever reason: everything it holds is given back. */
 void sched_finish(struct sched *s, uint32_t id);

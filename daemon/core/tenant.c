@@ -9,11 +9,11 @@
 #include "daemon/core/heap.h"
 
 /*
- * A tenth of a token at weight 1: large enough that the rounding of unit
- * moves no share by more than 0.1 %, small enough that 64 bits hold 10^12
- * tokens.
+ * Large enough that the rounding of unit moves no share by more than 0.1 %.
+ * What 64 bits hold then, 5 * 10^10 output tokens at weight 1, is a few months
+ * of a fast machine: at TENANT_REBASE all counters of the class go down together.
  */
-#define VT_TENTH (1u << 20)
+static_assert(TENANT_VT / TENANT_WEIGHT_MAX >= 1000, "rounding of unit");
 
 int tenants_init(struct tenants *t, uint32_t max)
 {
@@ -69,7 +69,7 @@ static uint32_t forget_one(struct tenants *t)
 	for (i = 0; i < t->nr; i++) {
 		const struct tenant *x = &t->all[i];
 
-		if (x->nr_seqs || x->fixed)
+		if (x->nr_seqs)
 			continue;
 		if (best == TENANT_NONE || x->vt[0] < t->all[best].vt[0])
 			best = i;
@@ -79,13 +79,15 @@ static uint32_t forget_one(struct tenants *t)
 	for (at = head(t, t->all[best].key); *at != best;)
 		at = &t->all[*at].next;
 	*at = t->all[best].next;
+	t->nr_rated -= t->all[best].rate != 0;
+	t->nr_throttled -= t->all[best].throttled;
 	return best;
 }
 
 static void set_weight(struct tenant *x, uint32_t weight)
 {
 	x->weight = weight;
-	x->unit = VT_TENTH / weight;
+	x->unit = TENANT_VT / weight;
 }
 
 int tenant_get(struct tenants *t, uint64_t key, uint32_t *ret_tenant)
@@ -114,33 +116,117 @@ int tenant_get(struct tenants *t, uint64_t key, uint32_t *ret_tenant)
 	return 0;
 }
 
-int tenant_configure(struct tenants *t, uint64_t key, uint32_t weight)
-{
-	uint32_t i;
-	int ret;
+/* ---- virtual counters ---- */
 
-	if (weight < 1 || weight > TENANT_WEIGHT_MAX)
-		return -EINVAL;
-	ret = tenant_get(t, key, &i);
-	if (ret)
-		return ret;
-	set_weight(&t->all[i], weight);
-	t->all[i].fixed = true;
-	return 0;
-}
-
+/*
+ * The lowest counter of those in @cls that want service and can have it; of
+ * those who want it where all are throttled; UINT64_MAX: nobody does.
+ */
 static uint64_t lowest(const struct tenants *t, enum sched_class cls)
 {
-	uint64_t min = UINT64_MAX;
+	uint64_t min = UINT64_MAX, all = UINT64_MAX;
 	uint32_t i;
 
 	for (i = 0; i < t->nr_wanting[cls]; i++) {
-		uint64_t vt = t->all[t->wanting[cls][i]].vt[cls];
+		const struct tenant *x = &t->all[t->wanting[cls][i]];
 
-		min = vt < min ? vt : min;
+		all = x->vt[cls] < all ? x->vt[cls] : all;
+		if (!x->throttled)
+			min = x->vt[cls] < min ? x->vt[cls] : min;
+	}
+	return min != UINT64_MAX ? min : all;
+}
+
+/* Those who want service keep their distances; the rest is lifted anyway. */
+void tenants_rebase(struct tenants *t, enum sched_class cls)
+{
+	uint64_t base = lowest(t, cls);
+	uint32_t i;
+
+	if (base == UINT64_MAX)
+		base = TENANT_REBASE / 2;
+	for (i = 0; i < t->nr; i++) {
+		uint64_t *vt = &t->all[i].vt[cls];
+
+		*vt -= *vt < base ? *vt : base;
+	}
+	t->vt_left[cls] -= t->vt_left[cls] < base ? t->vt_left[cls] : base;
+}
+
+/* ---- terms: weight and rate ---- */
+
+/*
+ * The end of a time without service: no credit for it, as for one that was
+ * idle.  The others' lowest counter is what it would have been lifted to.
+ */
+static void set_throttled(struct tenants *t, struct tenant *x, bool on)
+{
+	uint32_t c;
+
+	if (x->throttled == on)
+		return;
+	for (c = 0; c < NR_CLASSES && !on; c++) {
+		uint64_t floor = lowest(t, (enum sched_class)c);
+
+		if (x->nr_wanting[c] && floor > x->vt[c])
+			x->vt[c] = floor;
+	}
+	x->throttled = on;
+	t->nr_throttled += on ? 1u : -1u;
+}
+
+int tenant_set(struct tenants *t, uint32_t tenant, uint32_t weight,
+	       uint32_t rate)
+{
+	struct tenant *x = &t->all[tenant];
+
+	if (weight < 1 || weight > TENANT_WEIGHT_MAX)
+		return -EINVAL;
+	if (x->weight != weight)
+		set_weight(x, weight);
+	t->nr_rated += (rate != 0) - (x->rate != 0);
+	if (!x->rate)
+		x->bucket = (struct bucket){ 0 };
+	x->rate = rate;
+	if (!rate)
+		set_throttled(t, x, false);
+	return 0;
+}
+
+void tenants_clock(struct tenants *t, uint64_t now_ns)
+{
+	uint32_t i, left = t->nr_rated;
+
+	t->now_ns = now_ns;
+	for (i = 0; left && i < t->nr; i++) {
+		struct tenant *x = &t->all[i];
+
+		if (!x->rate)
+			continue;
+		left--;
+		set_throttled(t, x,
+			      bucket_ready_ns(&x->bucket, x->rate, now_ns) >
+				      now_ns);
+	}
+}
+
+uint64_t tenants_ready_ns(struct tenants *t)
+{
+	uint64_t min = UINT64_MAX, ns;
+	uint32_t i;
+
+	for (i = 0; t->nr_throttled && i < t->nr; i++) {
+		struct tenant *x = &t->all[i];
+
+		if (!x->throttled || !x->nr_seqs)
+			continue;
+		ns = bucket_ready_ns(&x->bucket, x->rate, t->now_ns);
+		min = ns < min ? ns : min;
 	}
 	return min;
 }
+
+/* ---- who wants service ---- */
 
 void tenant_want(struct tenants *t, uint32_t tenant, enum sched_class cls)
 {
@@ -178,7 +264,7 @@ uint32_t tenant_next(const struct tenants *t, enum sched_class cls,
 	for (i = 0; i < t->nr_wanting[cls]; i++) {
 		uint32_t id = t->wanting[cls][i];
 
-		if (t->all[id].blocked[cls] == pass)
+		if (t->all[id].blocked[cls] == pass || t->all[id].throttled)
 			continue;
 		/* of equals the one that came to the table first */
 		if (best == TENANT_NONE ||

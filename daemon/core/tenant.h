@@ -20,12 +20,19 @@
  *
  * A tenant is a 64-bit key; how many sessions it has is not known here, so
  * many sessions get no more than one.  One thread; allocates at init only.
+ *
+ * A tenant may have a rate, tokens a second (prompt tokens computed and output
+ * tokens).  Over it, it is throttled: it wants service and gets none until its
+ * bucket holds something again.  Meanwhile its counter is no measure of what
+ * others got, and when it comes back it is lifted as one that was idle.
  */
 #ifndef CORE_TENANT_H
 #define CORE_TENANT_H
 
 #include <stdbool.h>
 #include <stdint.h>
+
+#include "daemon/core/bucket.h"
 
 enum sched_class {
 	CLASS_INTERACTIVE,
@@ -36,7 +43,8 @@ enum sched_class {
 
 #define TENANT_NONE	  UINT32_MAX
 #define TENANT_WEIGHT	  100u /* of who has no other */
-#define TENANT_WEIGHT_MAX 1000u
+#define TENANT_WEIGHT_MAX 10000u
+#define TENANT_VT	  (1u << 24) /* of a tenth of a token, at weight 1 */
 
 #define COST_PREFILL	  10u
 #define COST_DECODE	  20u
@@ -44,9 +52,13 @@ enum sched_class {
 
 struct tenant {
 	uint64_t key;
-	uint64_t vt[NR_CLASSES]; /* virtual: tenths x 2^20 / weight */
+	uint64_t vt[NR_CLASSES]; /* virtual: tenths x TENANT_VT / weight */
 	uint64_t served;	 /* tenths of a token, all classes, ever */
+	uint64_t tokens;	 /* computed and put out, ever */
 	uint32_t weight, unit;	 /* vt for a tenth of a token */
+	uint32_t rate;		 /* tokens a second; 0: any */
+	struct bucket bucket;	 /* where it has a rate */
+	bool throttled;		 /* since the last tenants_clock() */
 	uint32_t nr_seqs;   /* sequences of any state; 0 = may be forgotten */
 	uint32_t nr_queued; /* waiting for admission, */
 	uint64_t queued_tokens;		 /* and their tokens */
@@ -56,7 +68,6 @@ struct tenant {
 	uint64_t blocked[NR_CLASSES], shut[NR_CLASSES];
 	uint32_t wait[NR_CLASSES], fill[NR_CLASSES]; /* heaps: sched.c's */
 	uint32_t next;				     /* in its hash chain */
-	bool fixed; /* configured: never forgotten */
 };
 
 struct tenants {
@@ -66,6 +77,9 @@ struct tenants {
 	uint32_t nr_wanting[NR_CLASSES];
 	uint64_t vt_left[NR_CLASSES]; /* where the last one left off */
 	uint32_t nr, max, mask;
+	uint32_t nr_rated,
+		nr_throttled; /* that have a rate; that are over it */
+	uint64_t now_ns;      /* as tenants_clock() was told */
 };
 
 /* Room for @max tenants at a time.  0 or -ENOMEM. */
@@ -77,9 +91,25 @@ void tenants_deinit(struct tenants *t);
  * it, the one that loses least by it.  -EAGAIN where all have sequences.
  */
 int tenant_get(struct tenants *t, uint64_t key, uint32_t *ret_tenant);
-/* As tenant_get(), and from now on it has @weight.  -EINVAL: not 1..1000. */
-int tenant_configure(struct tenants *t, uint64_t key, uint32_t weight);
+/*
+ * From now on it has @weight, 1..TENANT_WEIGHT_MAX, and @rate (0: any).  Who
+ * is forgotten loses them: give them again before a sequence of it.  0 or
+ * -EINVAL.
+ */
+int tenant_set(struct tenants *t, uint32_t tenant, uint32_t weight,
+	       uint32_t rate);
+/* What time it is: find who is throttled. */
+void tenants_clock(struct tenants *t, uint64_t now_ns);
+/*
+ * When the first of the throttled that have sequences may go on; UINT64_MAX:
+ * none is.
+ */
+uint64_t tenants_ready_ns(struct tenants *t);
 
+/* Counters beyond this go down together: no overflow, whatever the speed. */
+#define TENANT_REBASE (1ull << 62)
+/* All counters of @cls down together; who stands where stays. */
+void tenants_rebase(struct tenants *t, enum sched_class cls);
 /* @cost in tenths of a token. */
 static inline void tenant_charge(struct tenants *t, uint32_t tenant,
 				 enum sched_class cls, uint64_t cost)
@@ -88,11 +118,25 @@ static inline void tenant_charge(struct tenants *t, uint32_t tenant,
 
 	x->served += cost;
 	x->vt[cls] += cost * x->unit;
+	if (x->vt[cls] >= TENANT_REBASE)
+		tenants_rebase(t, cls);
+}
+/* @nr tokens of it were computed or put out: against its rate. */
+static inline void tenant_count(struct tenants *t, uint32_t tenant, uint32_t nr)
+{
+	struct tenant *x = &t->all[tenant];
+
+	x->tokens += nr;
+	if (x->rate)
+		bucket_charge(&x->bucket, x->rate, t->now_ns, nr);
 }
 /* One sequence more that wants service; the first lifts the counter. */
 void tenant_want(struct tenants *t, uint32_t tenant, enum sched_class cls);
 void tenant_unwant(struct tenants *t, uint32_t tenant, enum sched_class cls);
-/* Who is next in @cls of those not blocked in walk @pass; or TENANT_NONE. */
+/*
+ * Who is next in @cls of those neither throttled nor blocked in walk @pass; or
+ * TENANT_NONE.
+ */
 uint32_t tenant_next(const struct tenants *t, enum sched_class cls,
 		     uint64_t pass);
 

@@ -388,6 +388,7 @@ static inline uint32_t rig_step(struct rig *r)
 
 	while (sched_expired(&r->s, r->now_ns, &id))
 		rig_end(r, &r->streams[sched_get(&r->s, id)->tag], RIG_EXPIRED);
+	sched_clock(&r->s, r->now_ns);
 	n = sched_step(&r->s, &r->b);
 	if (!n)
 		return 0;

@@ -82,7 +82,7 @@ static void keep_busy(uint64_t key, uint32_t nr, uint32_t prompt, uint32_t out)
 /* |difference| of two counters, in tokens of a tenant of weight 100. */
 static double vt_gap(void)
 {
-	double unit = 10.0 * (1 << 20) / 100;
+	double unit = 10.0 * TENANT_VT / 100;
 
 	return ((double)tenant(FLOOD)->vt[0] - (double)tenant(CHAT)->vt[0]) /
 	       unit;
@@ -101,8 +101,8 @@ static double two_busy(uint32_t weight_flood, uint32_t weight_chat, bool pause,
 
 	*ret_gap = 0;
 	begin(2048);
-	CHECK_EQ(sched_set_weight(&rig.s, FLOOD, weight_flood), 0);
-	CHECK_EQ(sched_set_weight(&rig.s, CHAT, weight_chat), 0);
+	CHECK_EQ(sched_set_tenant(&rig.s, FLOOD, weight_flood, 0), 0);
+	CHECK_EQ(sched_set_tenant(&rig.s, CHAT, weight_chat, 0), 0);
 	while (rig.now_ns < 120 * SECOND) {
 		bool rests = pause && rig.now_ns > 40 * SECOND &&
 			     rig.now_ns < 50 * SECOND;

@@ -812,3 +812,43 @@ TEST(who_decodes_in_every_row_of_a_step_does_not_keep_another_out)
 	CHECK(st->first_ns);
 	end();
 }
+
+TEST(a_tenant_with_a_rate_gets_it_on_average_and_others_the_rest)
+{
+	const uint64_t second = 1000000000ull;
+	struct rig_stream *slow, *fast;
+	uint32_t idle = 0;
+
+	begin(400, 64);
+	rig.now_ns = second;
+	CHECK_EQ(sched_set_tenant(&rig.s, 1, 100, 20), 0);
+	slow = rig_go(&rig, 1, 1, 10, 150);
+	fast = rig_go(&rig, 2, 2, 10, 150);
+	while (fast->state != RIG_DONE)
+		CHECK(rig_step(&rig));
+	/* nothing was asked of it: the second one ran as if it were alone */
+	CHECK(rig.now_ns < 5 * second && slow->known < 80);
+	while (slow->state != RIG_DONE) {
+		uint64_t next;
+
+		CHECK_STR(rig.bad, "");
+		if (rig_step(&rig))
+			continue;
+		/* asleep until it may: no step in vain */
+		next = sched_next_rate(&rig.s);
+		CHECK(next > rig.now_ns && next < rig.now_ns + second);
+		rig.now_ns = next;
+		idle++;
+	}
+	/* 160 tokens, a second's worth of them at once: 7 seconds */
+	CHECK(rig.now_ns - second > 69 * second / 10 &&
+	      rig.now_ns - second < 71 * second / 10);
+	CHECK(idle > 20);
+	/* and it holds no longer than it is set */
+	slow = rig_go(&rig, 1, 3, 10, 100);
+	CHECK_EQ(sched_set_tenant(&rig.s, 1, 100, 0), 0);
+	rig_drain(&rig, 1000);
+	CHECK_EQ(slow->state, RIG_DONE);
+	CHECK_EQ(sched_next_rate(&rig.s), -1);
+	end();
+}

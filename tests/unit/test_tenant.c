@@ -34,30 +34,43 @@ TEST(a_tenant_keeps_its_place_and_an_idle_one_gives_it_up)
 	tenants_deinit(&tab);
 }
 
-TEST(a_configured_tenant_is_never_forgotten_and_its_weight_is_checked)
+static int set(uint64_t key, uint32_t weight, uint32_t rate)
+{
+	return tenant_set(&tab, get(key), weight, rate);
+}
+
+TEST(terms_are_checked_and_go_with_the_tenant)
 {
 	uint32_t i;
 
 	CHECK_EQ(tenants_init(&tab, 2), 0);
-	CHECK_EQ(tenant_configure(&tab, 5, 0), -EINVAL);
-	CHECK_EQ(tenant_configure(&tab, 5, TENANT_WEIGHT_MAX + 1), -EINVAL);
-	CHECK_EQ(tenant_configure(&tab, 5, 300), 0);
+	CHECK_EQ(set(5, 0, 0), -EINVAL);
+	CHECK_EQ(set(5, TENANT_WEIGHT_MAX + 1, 0), -EINVAL);
+	CHECK_EQ(set(5, TENANT_WEIGHT_MAX, 10), 0);
+	CHECK_EQ(tab.all[get(5)].weight, TENANT_WEIGHT_MAX);
+	tenants_clock(&tab, 1);
+	tenant_count(&tab, get(5), 1000);
+	tenants_clock(&tab, 2);
+	CHECK_EQ(tab.nr_throttled, 1);
 	for (i = 0; i < 10; i++)
 		get(100 + i);
-	CHECK_EQ(tab.all[get(5)].weight, 300);
+	CHECK_EQ(tab.all[get(5)].weight, TENANT_WEIGHT);
+	CHECK_EQ(tab.nr_rated, 0);
+	CHECK_EQ(tab.nr_throttled, 0);
 	tenants_deinit(&tab);
 }
 
 TEST(a_cost_moves_the_counter_by_its_weight_within_a_thousandth)
 {
-	static const uint32_t weights[] = { 1, 7, 100, 333, 999, 1000 };
+	static const uint32_t weights[] = { 1,	  7,	100,  333,  999,
+					    1000, 3333, 9999, 10000 };
 	uint32_t i, a;
 
-	CHECK_EQ(tenants_init(&tab, 8), 0);
+	CHECK_EQ(tenants_init(&tab, 16), 0);
 	for (i = 0; i < sizeof(weights) / sizeof(*weights); i++) {
-		double want = 1e6 * (1 << 20) / weights[i];
+		double want = 1e6 * TENANT_VT / weights[i];
 
-		CHECK_EQ(tenant_configure(&tab, i, weights[i]), 0);
+		CHECK_EQ(set(i, weights[i], 0), 0);
 		a = get(i);
 		tenant_charge(&tab, a, CLASS_BATCH, 1000000);
 		CHECK((double)tab.all[a].vt[CLASS_BATCH] > 0.999 * want &&
@@ -65,6 +78,72 @@ TEST(a_cost_moves_the_counter_by_its_weight_within_a_thousandth)
 		CHECK_EQ(tab.all[a].vt[CLASS_INTERACTIVE], 0);
 		CHECK_EQ(tab.all[a].served, 1000000);
 	}
+	tenants_deinit(&tab);
+}
+
+TEST(counters_go_on_for_ever_and_keep_their_distances)
+{
+	uint64_t before, i;
+	uint32_t a, b, c;
+
+	CHECK_EQ(tenants_init(&tab, 4), 0);
+	CHECK_EQ(set(1, 1, 0), 0);
+	CHECK_EQ(set(2, 1, 0), 0);
+	a = get(1);
+	b = get(2);
+	c = get(3);
+	tenant_want(&tab, a, 0);
+	tenant_want(&tab, b, 0);
+	tenant_charge(&tab, b, 0, 12345);
+	before = tab.all[b].vt[0] - tab.all[a].vt[0];
+	/* 10^13 tokens of weight 1: 2^64 would have been passed many times */
+	for (i = 0; i < 1000; i++) {
+		tenant_charge(&tab, a, 0, 200000000000ull);
+		tenant_charge(&tab, b, 0, 200000000000ull);
+		CHECK_EQ(tab.all[b].vt[0] - tab.all[a].vt[0], before);
+		CHECK_EQ(tenant_next(&tab, 0, 1), a);
+	}
+	tenant_want(&tab, c, 0);
+	CHECK_EQ(tab.all[c].vt[0], tab.all[a].vt[0]);
+	tenants_deinit(&tab);
+}
+
+TEST(a_tenant_over_its_rate_is_passed_over_and_earns_no_credit_by_it)
+{
+	const uint64_t second = 1000000000ull;
+	uint32_t a, b, c;
+
+	CHECK_EQ(tenants_init(&tab, 4), 0);
+	a = get(1);
+	b = get(2);
+	CHECK_EQ(set(1, 100, 10), 0);
+	tab.all[a].nr_seqs = tab.all[b].nr_seqs = 1;
+	tenants_clock(&tab, second);
+	tenant_want(&tab, a, 0);
+	tenant_want(&tab, b, 0);
+	CHECK_EQ(tenant_next(&tab, 0, 1), a);
+	CHECK(tenants_ready_ns(&tab) == UINT64_MAX);
+	tenant_count(&tab, a, 30); /* ten were its own, twenty are owed */
+	tenants_clock(&tab, second);
+	CHECK_EQ(tenant_next(&tab, 0, 1), b);
+	CHECK(tenants_ready_ns(&tab) > 3 * second &&
+	      tenants_ready_ns(&tab) < 3 * second + 10);
+	tenant_charge(&tab, b, 0, 1000);
+	/* a newcomer is measured by who is served, not by who is throttled */
+	c = get(3);
+	tenant_want(&tab, c, 0);
+	CHECK_EQ(tab.all[c].vt[0], tab.all[b].vt[0]);
+	tenants_clock(&tab, 3 * second);
+	CHECK(tab.all[a].throttled);
+	tenants_clock(&tab, 3 * second + 10);
+	CHECK(!tab.all[a].throttled);
+	CHECK_EQ(tab.all[a].vt[0], tab.all[b].vt[0]);
+	/* without a rate it waits for nothing */
+	tenant_count(&tab, a, 3000);
+	tenants_clock(&tab, 3 * second + 20);
+	CHECK(tab.all[a].throttled);
+	CHECK_EQ(set(1, 100, 0), 0);
+	CHECK(!tab.all[a].throttled && !tab.nr_throttled && !tab.nr_rated);
 	tenants_deinit(&tab);
 }
 
