@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "daemon/admit.h"
 #include "base/err.h"
+#include "daemon/account.h"
 #include "daemon/carrier.h"
 #include "daemon/extent.h"
 #include "daemon/mark.h"
@@ -249,6 +250,9 @@ int admit_judge(const struct admit_limits *lim, const struct admit_now *now,
 	r = judge_fields(lim, q, why);
 	if (!r && now->draining)
 		r = err_set(why, -ESHUTDOWN, "the service is ending");
+	if (!r && now->account)
+		r = account_judge(now->account, q->op != LLM_OP_PING,
+				  now->now_ns, why);
 	if (r || q->op == LLM_OP_PING)
 		return r;
 	r = judge_span("prompt", q->off, q->len, 4, arena_size, why);
@@ -498,6 +502,8 @@ enum admitted admit_entry(const struct admit_limits *lim,
 	/* the admission, or the refusal: one store; the client acquires it */
 	shm_publish(&s->commit[q->stream], LLM_COMMIT(q->gen, state, end, 0));
 	mark(MARK_ADMITTED);
+	if (now->account && (ret == -EAGAIN || ret == -EDQUOT))
+		return ADMIT_LIMITED;
 	if (end)
 		return end == LLM_END_REFUSED ? ADMIT_REFUSED : ADMIT_ENDED;
 	return text ? ADMIT_TEXT : ADMIT_QUEUED;

@@ -33,6 +33,7 @@
 
 #include "daemon/params.h"
 
+struct account;
 struct err;
 struct extents;
 struct session;
@@ -56,6 +57,8 @@ struct admit_now {
 	uint32_t waiting, max_waiting; /* admitted, not running: in all */
 	uint32_t tenant_waiting, max_tenant_waiting; /* of this tenant */
 	bool draining;
+	/* its limits: asked once the entry is found to make sense (account.h) */
+	struct account *account; /* borrowed; NULL: none */
 };
 
 /*
@@ -102,6 +105,7 @@ enum admitted {
 	ADMIT_CANCEL,  /* sqe.stream holds the gen named: end it */
 	ADMIT_ENDED,   /* PING, refused, too late: END is stored; wake */
 	ADMIT_REFUSED, /* the same, counted apart */
+	ADMIT_LIMITED, /* the same: a limit of the tenant */
 	ADMIT_QUEUED,  /* QUEUED is stored; prompt_len ids are there */
 	ADMIT_TEXT,    /* QUEUED is stored; ids are to be made of its text */
 };

@@ -22,6 +22,8 @@ struct board_row {
 	uint32_t gen;
 };
 
+struct ledger;
+
 struct board {
 	/* written by: the engine */
 	uint64_t step;		/* steps begun, all lives */
@@ -40,6 +42,8 @@ struct board {
 	uint32_t epoch;
 	uint64_t death_ns; /* of the last engine; 0 = none died */
 	struct board_row blamed[BOARD_MAX_ROWS];
+	/* written by: the keeper, before the first fork */
+	struct ledger *ledger; /* what tenants may have; NULL: anything */
 	/* written by: the keeper, any time */
 	uint32_t draining; /* 1: admit nothing, end when nothing runs */
 };

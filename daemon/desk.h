@@ -15,12 +15,15 @@
 #include "daemon/extent.h"
 #include "daemon/wish.h"
 
+struct account;
 struct session;
 
 #define DESK_NONE UINT32_MAX
 
 struct desk {
 	struct session *session; /* borrowed: the carrier's */
+	struct account *account; /* borrowed: its tenant's */
+	uint64_t tokens; /* computed or committed, not on the account yet */
 	struct extents extents;
 	struct wishes wishes;
 	uint32_t *stream; /* owned: [nr_streams] number in the pool, or NONE */

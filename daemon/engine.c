@@ -168,6 +168,7 @@ static void fill_limits(struct engine *e)
 static void engine_close(struct engine *e)
 {
 	serve_close_all(e);
+	accounts_deinit(&e->accounts);
 	worker_close(e->worker);
 	free(e->scratch);
 	pool_deinit(&e->pool);
@@ -188,6 +189,7 @@ static int engine_open(struct engine *e, struct err *err)
 		or_default(e->opt->max_waiting_tenant, MAX_WAITING_TENANT);
 	e->epoch = shm_load(&e->board->epoch);
 	stats_begin(e);
+	accounts_init(&e->accounts, e->board->ledger);
 	shm_store(&e->board->step_limit_ns, e->opt->step_limit_ns
 						    ? e->opt->step_limit_ns
 						    : STEP_LIMIT_NS);
@@ -219,6 +221,7 @@ static void tell_prompt(struct engine *e, struct live *l)
 	l->st.told = true;
 	l->st.record->cached_tokens = q->cached_len;
 	stats_prompt(e, l->st.prompt_len, q->cached_len);
+	l->desk->tokens += l->st.prompt_len - q->cached_len;
 }
 
 /* The planned bug: the wish is read before the commit word is stored, */
@@ -260,6 +263,7 @@ static uint32_t commit_stream(struct engine *e, struct live *l, uint32_t token)
 		st->record->deaths = 0;
 		st->suspect = false;
 	}
+	l->desk->tokens += st->tail - before;
 	return st->tail - before;
 }
 
@@ -280,6 +284,7 @@ static uint32_t commit_end(struct engine *e, struct live *l, uint32_t i)
 	serve_end(e, i);
 	if (bug(BUG_WISH_FIRST))
 		settle_not(l);
+	l->desk->tokens += st->tail - before;
 	return st->tail - before;
 }
 
@@ -346,6 +351,8 @@ static void engine_wake(struct engine *e)
 	for (; d; d = next) {
 		next = d->look_next;
 		d->look = false;
+		account_tokens(d->account, d->tokens);
+		d->tokens = 0;
 		r = wish_settle(&d->wishes, d->session, e->now_ns);
 		wakes += r.futexes;
 		if (r.bell)
@@ -403,8 +410,12 @@ static int engine_step(struct engine *e)
 /* When to look again though nobody rings. */
 static uint64_t next_ns(struct engine *e)
 {
-	uint64_t next = sched_next_deadline(&e->sched), ns;
+	uint64_t next = sched_next_deadline(&e->sched);
+	uint64_t ns = sched_next_rate(&e->sched);
 	struct desk *d;
+
+	if (ns < next)
+		next = ns;
 
 	for (d = e->look; d; d = d->look_next) {
 		ns = wish_next_ns(&d->wishes);
@@ -423,6 +434,7 @@ static int engine_round(struct engine *e)
 	e->now_ns = clock_ns();
 	e->draining = shm_load(&e->board->draining);
 	serve_take(e);
+	sched_clock(&e->sched, e->now_ns);
 	rows = sched_step(&e->sched, &e->batch);
 	if (rows) {
 		ret = engine_step(e);

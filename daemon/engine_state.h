@@ -12,6 +12,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "daemon/account.h"
 #include "daemon/admit.h"
 #include "daemon/core/sched.h"
 #include "daemon/desk.h"
@@ -36,8 +37,9 @@ struct engine {
 	struct sched sched;
 	struct batch batch;
 	struct pool pool;
-	struct desk *desks; /* list of the open sessions' */
-	uint64_t *scratch;  /* PARAMS_MAX bytes: an entry's parameters */
+	struct desk *desks;	  /* list of the open sessions' */
+	struct accounts accounts; /* of their tenants */
+	uint64_t *scratch;	  /* PARAMS_MAX bytes: an entry's parameters */
 	/* constant while a model is served */
 	struct admit_limits limits;
 	struct stream_text text;

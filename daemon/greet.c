@@ -2,6 +2,7 @@
 #include "daemon/greet.h"
 #include "base/err.h"
 #include "base/log.h"
+#include "daemon/admin.h"
 #include "daemon/board.h"
 #include "daemon/keeper_state.h"
 #include "llm_shm.h"
@@ -57,9 +58,44 @@ static void greet_list(struct keeper *k, struct guest *g)
 		guest_drop(k, g);
 		return;
 	}
-	nr = roster_list(r, g->uid, keeper_now(), list, r->nr);
+	nr = roster_list(r, admin_is(k, g->uid) ? 0 : g->uid, keeper_now(),
+			 list, r->nr);
 	guest_done(k, g, guest_grant(g, list, sizeof(*list), nr));
 	free(list);
+}
+
+static int greet_admin(struct keeper *k, struct guest *g, uint32_t op,
+		       struct err *err)
+{
+	struct admin_answer a;
+	int ret = admin_do(k, g, op, &a, err);
+
+	if (ret)
+		return ret;
+	guest_done(k, g, guest_grant(g, a.list, a.elem_size, a.nr));
+	free(a.list);
+	return 0;
+}
+
+/* It follows from here on, and is no guest any more. */
+static int greet_monitor(struct keeper *k, struct guest *g, struct err *err)
+{
+	struct llm_hello_reply reply;
+	uint32_t i;
+	int ret;
+
+	ret = monitor_add(&k->monitor, g->fd, g->uid, admin_is(k, g->uid), &i,
+			  err);
+	if (ret)
+		return ret;
+	hello_grant(&reply);
+	reply.elem_size = sizeof(struct llm_event_info);
+	hello_send(g->fd, &reply, NULL, 0);
+	keeper_watch(k, EPOLL_CTL_MOD, g->fd, EPOLLRDHUP,
+		     EV(ON_WATCHER, i, k->monitor.at[i].serial));
+	g->fd = -1;
+	guests_remove(&k->guests, g);
+	return 0;
 }
 
 /* Its own seat, in place of the guest's. */
@@ -84,6 +120,7 @@ static int greet_session(struct keeper *k, struct guest *g,
 	guests_remove(&k->guests, g);
 	if (k->look_ns == UINT64_MAX)
 		k->look_ns = 0; /* there is something to watch again */
+	monitor_tell(&k->monitor, LLM_EV_OPEN, s->uid, s->id);
 	seating_add(&k->seating, s);
 	return 0;
 }
@@ -95,12 +132,24 @@ static void greet(struct keeper *k, struct guest *g)
 	int ret;
 
 	ret = hello_parse(&g->in, &hello, &err);
-	if (!ret && hello.op == LLM_HELLO_INFO)
-		greet_info(k, g);
-	else if (!ret && hello.op == LLM_HELLO_LIST)
-		greet_list(k, g);
-	else if (!ret)
-		ret = greet_session(k, g, &hello.setup, &err);
+	if (!ret) {
+		switch (hello.op) {
+		case LLM_HELLO_INFO:
+			greet_info(k, g);
+			break;
+		case LLM_HELLO_LIST:
+			greet_list(k, g);
+			break;
+		case LLM_HELLO_SESSION:
+			ret = greet_session(k, g, &hello.setup, &err);
+			break;
+		case LLM_HELLO_MONITOR:
+			ret = greet_monitor(k, g, &err);
+			break;
+		default:
+			ret = greet_admin(k, g, hello.op, &err);
+		}
+	}
 	if (ret) {
 		guest_refuse(g, &err);
 		guest_drop(k, g);

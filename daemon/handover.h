@@ -20,6 +20,7 @@ enum handover_kind {
 	/* to the engine */
 	HANDOVER_ADD = 1, /* a new session; 4 descriptors: areas, conn */
 	HANDOVER_DRAIN,	  /* board->draining was set: look at it */
+	HANDOVER_TENANTS, /* board->ledger has changed: look at it */
 	/* to the keeper */
 	HANDOVER_ADDED,	 /* mapped (error 0), or not (negative errno) */
 	HANDOVER_CLOSED, /* nothing of it is left here */

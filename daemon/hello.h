@@ -9,6 +9,7 @@
 #ifndef DAEMON_HELLO_H
 #define DAEMON_HELLO_H
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <linux/llm.h>
 
@@ -36,6 +37,21 @@ uint32_t hello_need(const struct hello_in *in);
  * line -EBADMSG (not a hello), -E2BIG, -EINVAL (reserved), -EOPNOTSUPP (op).
  */
 int hello_parse(const struct hello_in *in, struct llm_hello *ret,
+		struct err *err);
+
+/* Is @op one whose hello is an llm_hello_admin with something in it? */
+static inline bool hello_is_admin(uint32_t op)
+{
+	return op == LLM_HELLO_SET || op == LLM_HELLO_RESET ||
+	       op == LLM_HELLO_KILL;
+}
+/*
+ * The administrator's part of a hello that hello_parse() took and
+ * hello_is_admin() is true of: complete, all that its op does not use zero.
+ * What the settings mean is judged elsewhere (ledger.h).  0, or with a line
+ * -EINVAL.
+ */
+int hello_admin(const struct hello_in *in, struct llm_hello_admin *ret,
 		struct err *err);
 
 /* A reply that refuses: code and line of @err. */

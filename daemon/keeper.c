@@ -13,6 +13,7 @@
 #include "daemon/greet.h"
 #include "daemon/handover.h"
 #include "daemon/keeper_state.h"
+#include "daemon/ledger.h"
 #include "daemon/notify.h"
 #include "llm_shm.h"
 
@@ -38,6 +39,7 @@ static void tell_all(struct keeper *k)
 {
 	k->board->epoch = k->epoch;
 	roster_tell(&k->seating.roster, k->epoch, keeper_daemon(k));
+	monitor_daemon(&k->monitor, keeper_daemon(k), k->epoch);
 }
 
 /* ---- the engine ------------------------------------------------------ */
@@ -56,6 +58,7 @@ static void engine_child(struct keeper *k, int ctl, pid_t self)
 			   .engine = k->opt->engine,
 			   .engine_arg = k->opt->engine_arg };
 
+	monitor_close_fds(&k->monitor);
 	child_main(&c);
 }
 
@@ -176,6 +179,7 @@ static void on_death(struct keeper *k, int status)
 		k->done = true;
 		k->ret = err_set(k->err, err.code, "%s", err.text);
 		roster_tell(&k->seating.roster, k->epoch, LLM_DAEMON_FAILED);
+		monitor_daemon(&k->monitor, LLM_DAEMON_FAILED, k->epoch);
 		break;
 	}
 }
@@ -254,6 +258,7 @@ static void on_clock(struct keeper *k)
 	uint64_t now = keeper_now();
 
 	greet_clock(k, now);
+	monitor_clock(&k->monitor, now);
 	if (now >= k->look_ns)
 		look_at_step(k, now);
 	if (k->draining)
@@ -273,7 +278,7 @@ static int clock_next(const struct keeper *k)
 {
 	uint64_t next = guests_deadline(&k->guests), now;
 	const uint64_t at[] = { k->restart_ns, k->look_ns, k->accept_ns,
-				k->drain_ns, k->kill_ns };
+				k->drain_ns,   k->kill_ns, k->monitor.look_ns };
 	unsigned i;
 
 	for (i = 0; i < sizeof(at) / sizeof(at[0]); i++)
@@ -316,8 +321,16 @@ static void dispatch(struct keeper *k, uint64_t data, uint32_t events)
 	case ON_SEAT:
 		r = &k->seating.roster;
 		if (i < r->top && r->seat[i].id == serial &&
-		    r->seat[i].conn >= 0)
+		    r->seat[i].conn >= 0) {
+			monitor_tell(&k->monitor, LLM_EV_CLOSE, r->seat[i].uid,
+				     serial);
 			seating_hangup(&k->seating, &r->seat[i]);
+		}
+		break;
+	case ON_WATCHER:
+		if (k->monitor.at[i].fd >= 0 &&
+		    k->monitor.at[i].serial == serial)
+			monitor_remove(&k->monitor, i);
 		break;
 	}
 }
@@ -395,6 +408,37 @@ static int serve(struct keeper *k)
 	return k->ret;
 }
 
+/* What tenants may have who have no settings of their own. */
+static int ledger_open(struct keeper *k)
+{
+	const struct roster_limits *l = &k->opt->limits;
+	const struct terms defaults = {
+		.max_memory = l->max_bytes_uid,
+		.weight = 100,
+		.class_ceiling = LLM_CLASS_INTERACTIVE,
+		.max_sessions = l->max_sessions_uid,
+		.max_streams = LLM_NO_LIMIT,
+		.max_inflight = LLM_NO_LIMIT,
+	};
+	int ret = ledger_create(&k->ledger, &defaults, k->err);
+
+	if (ret)
+		return ret;
+	k->board->ledger = k->seating.roster.ledger = k->ledger;
+	k->owner = geteuid();
+	ret = monitor_init(&k->monitor, k->ledger);
+	if (!ret)
+		return 0;
+	ledger_destroy(k->ledger);
+	return err_set(k->err, ret, "out of memory");
+}
+
+static void ledger_close(struct keeper *k)
+{
+	monitor_deinit(&k->monitor);
+	ledger_destroy(k->ledger);
+}
+
 int keeper_run(const struct keeper_options *opt, struct err *err)
 {
 	struct keeper *k = calloc(1, sizeof(*k));
@@ -426,12 +470,18 @@ int keeper_run(const struct keeper_options *opt, struct err *err)
 	if (ret)
 		goto out_loop;
 	k->seating.model = &k->board->info.model;
+	ret = ledger_open(k);
+	if (ret) {
+		seating_deinit(&k->seating, &none);
+		goto out_loop;
+	}
 	ret = listen_open(&k->listen, opt->socket_path, opt->socket_mode,
 			  opt->make_dir, err);
 	if (ret)
 		seating_deinit(&k->seating, &none);
 	else
 		ret = serve(k);
+	ledger_close(k);
 out_loop:
 	loop_close(k);
 	munmap(k->board, sizeof(*k->board));

@@ -2,8 +2,8 @@
 /*
  * keeper_state.h - all that the keeper's thread owns, in one struct.
  *
- * For keeper.c (the loop, the engine's life, the clock) and greet.c (the
- * door), and for nobody else.
+ * For keeper.c (the loop, the engine's life, the clock), greet.c (the door)
+ * and admin.c (the desk behind it), and for nobody else.
  */
 #ifndef DAEMON_KEEPER_STATE_H
 #define DAEMON_KEEPER_STATE_H
@@ -18,11 +18,13 @@
 #include "daemon/guests.h"
 #include "daemon/life.h"
 #include "daemon/listen.h"
+#include "daemon/monitor.h"
 #include "daemon/seating.h"
 
 struct board;
 struct err;
 struct keeper_options;
+struct ledger;
 
 #define SECOND 1000000000ull
 
@@ -30,7 +32,7 @@ struct keeper_options;
  * What epoll says: who, and which of those that had his place.  A serial that
  * no longer fits is an event of somebody who left earlier in the same batch.
  */
-enum { ON_LISTEN, ON_SIGNAL, ON_ENGINE, ON_GUEST, ON_SEAT };
+enum { ON_LISTEN, ON_SIGNAL, ON_ENGINE, ON_GUEST, ON_SEAT, ON_WATCHER };
 #define EV(kind, index, serial)                                                \
 	((uint64_t)(kind) | (uint64_t)(index) << 4 | (uint64_t)(serial) << 24)
 #define EV_KIND(d)   ((d)&15)
@@ -40,6 +42,9 @@ enum { ON_LISTEN, ON_SIGNAL, ON_ENGINE, ON_GUEST, ON_SEAT };
 struct keeper {
 	const struct keeper_options *opt; /* borrowed */
 	struct board *board;		  /* owned; shared with engines */
+	struct ledger *ledger;		  /* the same */
+	struct monitor monitor;
+	uint32_t owner; /* who runs us, and may administer */
 	struct listen listen;
 	struct seating seating;
 	struct guests guests;

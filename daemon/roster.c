@@ -2,6 +2,7 @@
 #include "daemon/roster.h"
 #include "base/err.h"
 #include "daemon/layout.h"
+#include "daemon/ledger.h"
 #include "llm_shm.h"
 
 #include <assert.h>
@@ -50,38 +51,6 @@ void roster_drop_host(struct roster *r)
 	r->host = NULL;
 }
 
-static int quota_check(const struct roster *r, uint32_t uid, uint64_t bytes,
-		       struct err *err)
-{
-	const struct roster_limits *l = &r->limits;
-	uint32_t i, nr = 0;
-	uint64_t held = 0;
-
-	for (i = 0; i < r->top; i++) {
-		if (r->seat[i].state == SEAT_FREE || r->seat[i].uid != uid)
-			continue;
-		nr++;
-		held += r->seat[i].bytes;
-	}
-	if (nr >= l->max_sessions_uid)
-		return err_set(err, -EDQUOT,
-			       "uid %u has %u sessions, at most %u", uid, nr,
-			       l->max_sessions_uid);
-	/* held <= max_bytes_uid: no difference below wraps */
-	if (bytes > l->max_bytes_uid - held)
-		return err_set(err, -EDQUOT,
-			       "uid %u holds %llu bytes in %u sessions, this "
-			       "one asks for %llu more, at most %llu",
-			       uid, (unsigned long long)held, nr,
-			       (unsigned long long)bytes,
-			       (unsigned long long)l->max_bytes_uid);
-	if (r->nr >= l->max_sessions)
-		return err_set(err, -EUSERS,
-			       "the daemon has %u sessions, at most %u", r->nr,
-			       l->max_sessions);
-	return 0;
-}
-
 int roster_open(struct roster *r, const struct llm_setup *wishes, uint32_t uid,
 		uint32_t pid, int conn, uint64_t now_ns, struct seat **ret,
 		struct err *err)
@@ -96,9 +65,15 @@ int roster_open(struct roster *r, const struct llm_setup *wishes, uint32_t uid,
 	if (rc)
 		return rc;
 	bytes = layout_bytes(&setup);
-	rc = quota_check(r, uid, bytes, err);
+	rc = ledger_enter(r->ledger, uid, setup.nr_streams, bytes, err);
 	if (rc)
 		return rc;
+	if (r->nr >= r->limits.max_sessions) {
+		rc = err_set(err, -EUSERS,
+			     "the daemon has %u sessions, at most %u", r->nr,
+			     r->limits.max_sessions);
+		goto out_leave;
+	}
 	for (i = 0; r->seat[i].state != SEAT_FREE; i++)
 		;
 	assert(i < r->limits.max_sessions);
@@ -107,7 +82,7 @@ int roster_open(struct roster *r, const struct llm_setup *wishes, uint32_t uid,
 	rc = areas_create(&s->areas, &setup, r->host + (size_t)i * LAYOUT_PAGE,
 			  err);
 	if (rc)
-		return rc;
+		goto out_leave;
 	s->areas.host_rw->session = setup.session;
 	s->state = SEAT_NEW;
 	s->index = i;
@@ -123,11 +98,15 @@ int roster_open(struct roster *r, const struct llm_setup *wishes, uint32_t uid,
 		r->top = i + 1;
 	*ret = s;
 	return 0;
+out_leave:
+	ledger_leave(r->ledger, uid, setup.nr_streams, bytes);
+	return rc;
 }
 
 void roster_close(struct roster *r, struct seat *s)
 {
 	assert(s->state != SEAT_FREE);
+	ledger_leave(r->ledger, s->uid, s->areas.setup.nr_streams, s->bytes);
 	areas_unmap(&s->areas);
 	if (s->conn >= 0)
 		close(s->conn);
@@ -188,32 +167,49 @@ uint32_t roster_scan(struct roster *r)
 	return busy;
 }
 
+struct seat *roster_find(struct roster *r, uint64_t id)
+{
+	uint32_t i;
+
+	for (i = 0; i < r->top; i++)
+		if (r->seat[i].state == SEAT_OPEN && r->seat[i].id == id)
+			return &r->seat[i];
+	return NULL;
+}
+
+void roster_describe(const struct seat *s, uint64_t now_ns,
+		     struct llm_session_info *ret)
+{
+	uint64_t tokens;
+	uint32_t nr[4];
+
+	count(s, nr, &tokens);
+	*ret = (struct llm_session_info){
+		.session = s->id,
+		.tenant = s->uid,
+		.age_ns = now_ns - s->opened_ns,
+		.tokens = tokens,
+		.uid = s->uid,
+		.pid = s->pid,
+		.streams = s->areas.setup.nr_streams,
+		.queued = nr[LLM_ST_QUEUED],
+		.running = nr[LLM_ST_RUNNING],
+		.ended = nr[LLM_ST_END],
+	};
+}
+
 uint32_t roster_list(const struct roster *r, uint32_t uid, uint64_t now_ns,
 		     struct llm_session_info *ret, uint32_t max)
 {
-	uint32_t i, n = 0, nr[4];
-	uint64_t tokens;
+	uint32_t i, n = 0;
 
 	for (i = 0; i < r->top; i++) {
 		const struct seat *s = &r->seat[i];
 
 		if (s->state != SEAT_OPEN || (uid && s->uid != uid))
 			continue;
-		if (n < max) {
-			count(s, nr, &tokens);
-			ret[n] = (struct llm_session_info){
-				.session = s->id,
-				.tenant = s->uid,
-				.age_ns = now_ns - s->opened_ns,
-				.tokens = tokens,
-				.uid = s->uid,
-				.pid = s->pid,
-				.streams = s->areas.setup.nr_streams,
-				.queued = nr[LLM_ST_QUEUED],
-				.running = nr[LLM_ST_RUNNING],
-				.ended = nr[LLM_ST_END],
-			};
-		}
+		if (n < max)
+			roster_describe(s, now_ns, &ret[n]);
 		n++;
 	}
 	return n;

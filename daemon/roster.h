@@ -12,6 +12,7 @@
 #include "daemon/areas.h"
 
 struct err;
+struct ledger;
 
 /* Moves: seating.h. */
 enum seat_state {
@@ -36,15 +37,17 @@ struct seat {
 
 struct roster_limits {
 	uint32_t max_sessions; /* in all */
+	/* of who has no limits of his own (ledger.h) */
 	uint32_t max_sessions_uid;
 	uint64_t max_bytes_uid; /* that all areas may grow to */
 };
 
 struct roster {
 	struct roster_limits limits;
-	struct seat *seat; /* owned: [max_sessions] */
-	uint32_t nr;	   /* not free */
-	uint32_t top;	   /* every index in use is below */
+	struct ledger *ledger; /* borrowed; set before the first session */
+	struct seat *seat;     /* owned: [max_sessions] */
+	uint32_t nr;	       /* not free */
+	uint32_t top;	       /* every index in use is below */
 	uint64_t next_id;
 	/*
 	 * The writable pages of all HOST areas, one beside the other, so that
@@ -81,6 +84,10 @@ void roster_tell(struct roster *r, uint32_t epoch, uint32_t daemon);
 /* Find which sessions hold streams that run; returns how many. */
 uint32_t roster_scan(struct roster *r);
 
+/* The open session of @id, or NULL. */
+struct seat *roster_find(struct roster *r, uint64_t id);
+void roster_describe(const struct seat *s, uint64_t now_ns,
+		     struct llm_session_info *ret);
 /*
  * Describe the open sessions of @uid (all for 0) in at most @max structs;
  * returns how many there are.

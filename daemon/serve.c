@@ -28,6 +28,7 @@ static void forget(struct engine *e, uint32_t i)
 	}
 	if (l->seq != POOL_NONE)
 		sched_finish(&e->sched, l->seq);
+	account_end(l->desk->account);
 	l->desk->stream[l->st.slot] = DESK_NONE;
 	pool_put(&e->pool, i);
 }
@@ -75,6 +76,7 @@ static void queue(struct engine *e, uint32_t i, bool recovered)
 		end_with(e, i, LLM_END_LENGTH, 0, NULL);
 		return;
 	}
+	account_tell(l->desk->account, &e->sched);
 	ret = sched_add(&e->sched, &req, &l->seq);
 	if (ret) {
 		l->seq = POOL_NONE;
@@ -91,6 +93,7 @@ static void adopt(struct engine *e, struct desk *d, uint32_t slot, bool text,
 	const struct llm_record *r = l->st.record;
 
 	l->desk = d;
+	account_begin(d->account);
 	d->stream[slot] = i;
 	e->pool.glance[i] = (struct glance){
 		.cancel_gen = &d->session->wish[slot].cancel_gen,
@@ -145,8 +148,9 @@ static uint64_t take_random(struct engine *e)
 	return e->random[--e->nr_random];
 }
 
-static struct admit_now admit_now(struct engine *e, const struct session *s)
+static struct admit_now admit_now(struct engine *e, const struct desk *d)
 {
+	const struct session *s = d->session;
 	struct sched_stats st;
 	struct admit_now now = {
 		.now_ns = e->now_ns,
@@ -154,6 +158,7 @@ static struct admit_now admit_now(struct engine *e, const struct session *s)
 		.max_waiting = e->max_waiting,
 		.max_tenant_waiting = e->max_waiting_tenant,
 		.draining = e->draining,
+		.account = d->account,
 	};
 
 	sched_get_stats(&e->sched, &st);
@@ -166,40 +171,52 @@ static struct admit_now admit_now(struct engine *e, const struct session *s)
 }
 
 static void take_entry(struct engine *e, struct desk *d,
-		       const struct llm_sqe *q)
+		       const struct llm_sqe *entry)
 {
 	struct session *s = d->session;
-	struct admit_now now = admit_now(e, s);
-	bool used = q->stream < s->nr_streams &&
-		    d->stream[q->stream] != DESK_NONE;
+	struct admit_now now = admit_now(e, d);
+	struct llm_sqe q = *entry;
+	bool used = q.stream < s->nr_streams &&
+		    d->stream[q.stream] != DESK_NONE;
 	enum admitted how;
 	uint32_t i;
 
-	how = admit_entry(&e->limits, &now, s, &d->extents, q, used,
+	/* a better class than its tenant may have becomes the best it may */
+	if (q.class_ < d->account->terms.class_ceiling)
+		q.class_ = (uint8_t)d->account->terms.class_ceiling;
+	how = admit_entry(&e->limits, &now, s, &d->extents, &q, used,
 			  e->scratch);
 	switch (how) {
 	case ADMIT_NOTHING:
 		return;
 	case ADMIT_CANCEL:
-		end_with(e, d->stream[q->stream], LLM_END_CANCELLED, 0, NULL);
+		end_with(e, d->stream[q.stream], LLM_END_CANCELLED, 0, NULL);
+		return;
+	case ADMIT_LIMITED:
+		account_refused(&e->accounts, d->account,
+				-(int)session_record(s, q.stream)->error);
+		shm_add(&e->board->info.refused, 1);
+		engine_touch(e, d, q.stream);
 		return;
 	case ADMIT_REFUSED:
 		shm_add(&e->board->info.refused, 1);
-		engine_touch(e, d, q->stream);
+		engine_touch(e, d, q.stream);
 		return;
 	case ADMIT_ENDED:
-		engine_touch(e, d, q->stream);
+		account_took(d->account, e->now_ns);
+		engine_touch(e, d, q.stream);
 		return;
 	case ADMIT_QUEUED:
 	case ADMIT_TEXT:
 		break;
 	}
+	account_took(d->account, e->now_ns);
 	shm_add(&e->board->info.requests, 1);
 	if (used) /* a planted bug admits into a slot in use */
-		forget(e, d->stream[q->stream]);
+		forget(e, d->stream[q.stream]);
 	i = pool_get(&e->pool); /* admit_now() saw to it that there is one */
-	stream_bind(&e->pool.all[i].st, &e->text, s, q->stream);
-	adopt(e, d, q->stream, how == ADMIT_TEXT, i, false);
+	stream_bind(&e->pool.all[i].st, &e->text, s, q.stream);
+	adopt(e, d, q.stream, how == ADMIT_TEXT, i, false);
 	mark(MARK_ADMIT_DONE);
 }
 
@@ -228,16 +245,20 @@ static void recover(struct engine *e, struct desk *d)
 
 static void open_session(struct engine *e, struct session *s)
 {
+	struct account *ac = account_open(&e->accounts, s->tenant);
 	struct desk *d;
 
 	mark(MARK_OPEN);
 	s->priv = NULL;
-	if (desk_open(&d, s)) {
+	if (!ac || desk_open(&d, s)) {
+		if (ac)
+			account_close(&e->accounts, ac);
 		/* it is served as one that broke: it hears of it at once */
 		shm_publish(&s->engine->broken, 1u);
 		log_error("session %llu: no memory", (unsigned long long)s->id);
 		return;
 	}
+	d->account = ac;
 	*s->model = e->model;
 	mark(MARK_OPEN_MODEL);
 	s->priv = d;
@@ -288,6 +309,7 @@ static void close_session(struct engine *e, struct session *s)
 		e->desks = d->next;
 	if (d->next)
 		d->next->prev = d->prev;
+	account_close(&e->accounts, d->account);
 	desk_close(d);
 	s->priv = NULL;
 }
@@ -413,6 +435,7 @@ static void take_texts(struct engine *e)
 
 void serve_take(struct engine *e)
 {
+	accounts_look(&e->accounts, &e->sched);
 	take_work(e);
 	take_texts(e);
 	take_cancels(e);

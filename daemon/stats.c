@@ -80,4 +80,5 @@ void stats_gauges(struct engine *e)
 		shm_store(&info->kv_saved, st.blocks_saved);
 	shm_add(&info->preemptions, st.preemptions - e->preemptions);
 	e->preemptions = st.preemptions;
+	accounts_gauges(&e->accounts, &e->sched);
 }

@@ -226,6 +226,30 @@ int llmc_info(const char *socket, struct llm_info *ret);
  */
 int llmc_list(const char *socket, struct llm_session_info **ret_list,
 	      uint32_t *ret_nr);
+/*
+ * Tenants there, as llmc_list(): what each may have and has (linux/llm.h has
+ * the struct and its rules).
+ */
+int llmc_tenants(const char *socket, struct llm_tenant_info **ret_list,
+		 uint32_t *ret_nr);
+/*
+ * Change what @what->set names of @what->tenant; back to the defaults; end a
+ * session.  How it stands then in *ret, where that is not NULL.  For root and
+ * who runs the service, else -EPERM; -EINVAL, -ENOENT as the words say.
+ */
+int llmc_tenant_set(const char *socket, const struct llm_tenant_info *what,
+		    struct llm_tenant_info *ret);
+int llmc_tenant_reset(const char *socket, uint64_t tenant,
+		      struct llm_tenant_info *ret);
+int llmc_kill(const char *socket, uint64_t session,
+	      struct llm_session_info *ret);
+/*
+ * Follow what happens: a descriptor, readable when there is something, the
+ * caller's to close.  llmc_event() takes the next, and sleeps for it: 0, or
+ * -EPIPE: the service is gone.
+ */
+int llmc_monitor(const char *socket);
+int llmc_event(int fd, struct llm_event_info *ret);
 /* The way to the engine and back; round trip in ns.  -ETIMEDOUT, -EPIPE. */
 int llmc_ping(struct llmc *s, int timeout_ms, uint64_t *ret_ns);
 

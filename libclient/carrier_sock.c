@@ -163,14 +163,17 @@ static int recv_all(int fd, void *buf, size_t size, int *fds, int *nr_fds)
 	return 0;
 }
 
-/* Say @h, hear @rep.  The reply's error becomes ours, with its words. */
-static int say_hello(int fd, const struct llm_hello *h,
+/*
+ * Say the hello of @size bytes, hear @rep.  The reply's error becomes ours,
+ * with its words.
+ */
+static int say_hello(int fd, const void *hello, size_t size,
 		     struct llm_hello_reply *rep, int *fds, int *nr_fds)
 {
 	uint8_t more[4096];
 	int ret;
 
-	if (send(fd, h, sizeof(*h), MSG_NOSIGNAL) != (ssize_t)sizeof(*h))
+	if (send(fd, hello, size, MSG_NOSIGNAL) != (ssize_t)size)
 		return llmc_fail(-EPIPE, "llmd hung up");
 	/* the size first: what answers may not be an llmd, and say little */
 	ret = recv_all(fd, rep, sizeof(rep->size), fds, nr_fds);
@@ -280,7 +283,7 @@ int llmc_sock_open(struct llmc *s, const char *path,
 	s->fd = connect_to(path);
 	if (s->fd < 0)
 		return s->fd;
-	ret = say_hello(s->fd, &h, &rep, fds, &nr_fds);
+	ret = say_hello(s->fd, &h, sizeof(h), &rep, fds, &nr_fds);
 	if (!ret && (nr_fds != LLM_HELLO_FDS || !layout_sane(&rep.setup)))
 		ret = llmc_fail(-EPROTO, "%s: a session without its memory",
 				path);
@@ -294,25 +297,37 @@ int llmc_sock_open(struct llmc *s, const char *path,
 	return ret;
 }
 
-/* INFO and LIST: @op's reply, its elements in *ret_list (malloced). */
-static int ask(const char *path, uint32_t op, size_t elem_size, void **ret_list,
-	       uint32_t *ret_nr)
+int llmc_sock_hello(const char *path, const void *hello, size_t size,
+		    struct llm_hello_reply *ret)
 {
-	struct llm_hello h = { .size = sizeof(h),
-			       .magic = LLM_HELLO_MAGIC,
-			       .op = op,
-			       .setup = { .size = sizeof(h.setup) } };
+	int fd, rc;
+
+	fd = connect_to(path ? path : llmc_default_socket());
+	if (fd < 0)
+		return fd;
+	rc = say_hello(fd, hello, size, ret, NULL, NULL);
+	if (!rc)
+		return fd;
+	close(fd);
+	return rc;
+}
+
+int llmc_sock_recv(int fd, void *buf, size_t size)
+{
+	return recv_all(fd, buf, size, NULL, NULL);
+}
+
+int llmc_sock_ask(const char *path, const void *hello, size_t size,
+		  size_t elem_size, void **ret_list, uint32_t *ret_nr)
+{
 	struct llm_hello_reply rep;
 	uint8_t *list = NULL, *elem = NULL;
 	uint32_t i;
 	int fd, ret;
 
-	fd = connect_to(path ? path : llmc_default_socket());
+	fd = llmc_sock_hello(path, hello, size, &rep);
 	if (fd < 0)
 		return fd;
-	ret = say_hello(fd, &h, &rep, NULL, NULL);
-	if (ret)
-		goto out;
 	ret = llmc_fail(-EPROTO, "an answer of no known form");
 	if (rep.elem_size > 65536 || rep.nr > (1u << 20))
 		goto out;
@@ -339,29 +354,4 @@ out:
 	free(list);
 	close(fd);
 	return ret;
-}
-
-int llmc_info(const char *socket, struct llm_info *ret)
-{
-	void *list;
-	uint32_t nr;
-	int r = ask(socket, LLM_HELLO_INFO, sizeof(*ret), &list, &nr);
-
-	if (r)
-		return r;
-	if (nr)
-		*ret = *(struct llm_info *)list;
-	free(list);
-	return nr ? 0 : llmc_fail(-EPROTO, "an empty answer");
-}
-
-int llmc_list(const char *socket, struct llm_session_info **ret_list,
-	      uint32_t *ret_nr)
-{
-	void *list;
-	int r = ask(socket, LLM_HELLO_LIST, sizeof(**ret_list), &list, ret_nr);
-
-	if (!r)
-		*ret_list = list;
-	return r;
 }

@@ -84,6 +84,22 @@ int llmc_take_struct(void *dst, uint32_t size, const void *src,
 int llmc_sock_open(struct llmc *s, const char *path,
 		   const struct llm_setup *want);
 
+/*
+ * carrier_sock.c: say the hello of @size bytes at @path (NULL: the default
+ * socket) and hear the reply.  The connection, the caller's to close; or a
+ * negative errno, the keeper's refusal among them.
+ */
+int llmc_sock_hello(const char *path, const void *hello, size_t size,
+		    struct llm_hello_reply *ret);
+/* carrier_sock.c: exactly @size bytes; -EPROTO at the end, -EAGAIN late. */
+int llmc_sock_recv(int fd, void *buf, size_t size);
+/*
+ * carrier_sock.c: as llmc_sock_hello(), with the structs that follow, each cut
+ * or filled up to @elem_size bytes, in *ret_list (malloced).  0 or -errno.
+ */
+int llmc_sock_ask(const char *path, const void *hello, size_t size,
+		  size_t elem_size, void **ret_list, uint32_t *ret_nr);
+
 /* stream.c: the commit word, if it is of this gen; 0 where not admitted yet. */
 uint64_t llmc_stream_word(const struct llmc_stream *st);
 /* stream.c: true once the slot may be submitted to again. */

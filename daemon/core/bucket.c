@@ -23,10 +23,15 @@ static void fill(struct bucket *b, uint32_t rate, uint64_t now_ns)
 		b->level += (int64_t)(gone * rate);
 }
 
-bool bucket_take(struct bucket *b, uint32_t rate, uint64_t now_ns, uint32_t n)
+bool bucket_holds(struct bucket *b, uint32_t rate, uint64_t now_ns, uint32_t n)
 {
 	fill(b, rate, now_ns);
-	if (b->level < UNIT * (int64_t)n)
+	return b->level >= UNIT * (int64_t)n;
+}
+
+bool bucket_take(struct bucket *b, uint32_t rate, uint64_t now_ns, uint32_t n)
+{
+	if (!bucket_holds(b, rate, now_ns, n))
 		return false;
 	b->level -= UNIT * (int64_t)n;
 	return true;

@@ -23,6 +23,8 @@ struct bucket {
 	uint64_t at_ns; /* when it held that; 0: never used */
 };
 
+/* Does it hold @n units? */
+bool bucket_holds(struct bucket *b, uint32_t rate, uint64_t now_ns, uint32_t n);
 /* Take @n units if it holds them: true.  Else nothing has changed. */
 bool bucket_take(struct bucket *b, uint32_t rate, uint64_t now_ns, uint32_t n);
 /* Take @n units whatever it holds. */

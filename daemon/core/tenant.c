@@ -52,7 +52,7 @@ void tenants_deinit(struct tenants *t)
 	memset(t, 0, sizeof(*t));
 }
 
-static uint32_t *head(struct tenants *t, uint64_t key)
+static uint32_t *head(const struct tenants *t, uint64_t key)
 {
 	/* Fibonacci hashing; keys are uids, not chosen by an attacker */
 	return &t->heads[(uint32_t)(key * 0x9e3779b97f4a7c15u >> 32) & t->mask];
@@ -90,10 +90,9 @@ static void set_weight(struct tenant *x, uint32_t weight)
 	x->unit = TENANT_VT / weight;
 }
 
-int tenant_get(struct tenants *t, uint64_t key, uint32_t *ret_tenant)
+int tenant_find(const struct tenants *t, uint64_t key, uint32_t *ret_tenant)
 {
-	uint32_t i, c;
-	struct tenant *x;
+	uint32_t i;
 
 	for (i = *head(t, key); i != TENANT_NONE; i = t->all[i].next) {
 		if (t->all[i].key == key) {
@@ -101,6 +100,16 @@ int tenant_get(struct tenants *t, uint64_t key, uint32_t *ret_tenant)
 			return 0;
 		}
 	}
+	return -ENOENT;
+}
+
+int tenant_get(struct tenants *t, uint64_t key, uint32_t *ret_tenant)
+{
+	uint32_t i, c;
+	struct tenant *x;
+
+	if (!tenant_find(t, key, ret_tenant))
+		return 0;
 	i = t->nr < t->max ? t->nr++ : forget_one(t);
 	if (i == TENANT_NONE)
 		return -EAGAIN;

@@ -91,6 +91,8 @@ void tenants_deinit(struct tenants *t);
  * it, the one that loses least by it.  -EAGAIN where all have sequences.
  */
 int tenant_get(struct tenants *t, uint64_t key, uint32_t *ret_tenant);
+/* The tenant of @key, if it is here.  0 or -ENOENT. */
+int tenant_find(const struct tenants *t, uint64_t key, uint32_t *ret_tenant);
 /*
  * From now on it has @weight, 1..TENANT_WEIGHT_MAX, and @rate (0: any).  Who
  * is forgotten loses them: give them again before a sequence of it.  0 or

@@ -9,6 +9,7 @@
 #include "tests/test.h"
 #include "tests/system/raw.h"
 #include "tests/system/serve.h"
+#include "include/llmclient.h"
 
 #include <signal.h>
 #include <stdbool.h>
@@ -34,12 +35,39 @@ static uint32_t odd_value(void)
 	return rnd(4) ? v[rnd(sizeof(v) / sizeof(v[0]))] : (uint32_t)rng;
 }
 
+/* An administrator's hello (we may be one) that makes sense. */
+static void random_admin(uint8_t *buf, uint32_t op)
+{
+	struct llm_hello_admin a = { .size = sizeof(a),
+				     .magic = LLM_HELLO_MAGIC,
+				     .op = op };
+
+	if (op == LLM_HELLO_KILL) {
+		a.session = rnd(100);
+	} else {
+		a.tenant.size = sizeof(a.tenant);
+		a.tenant.tenant = 1000000 + rnd(rnd(2) ? 10 : 1u << 30);
+	}
+	if (op == LLM_HELLO_SET) {
+		a.tenant.set = rnd(2) ? LLM_TENANT_ALL : 1u << rnd(8);
+		/* mostly too many values for the bits: refused then */
+		a.tenant.weight = rnd(3) ? 1 + rnd(10000) : odd_value();
+		if (a.tenant.set == LLM_TENANT_ALL) {
+			a.tenant.class_ceiling = rnd(4);
+			a.tenant.max_sessions = odd_value();
+			a.tenant.max_token_rate = odd_value();
+			a.tenant.max_memory = (uint64_t)odd_value() << 20;
+		}
+	}
+	memcpy(buf, &a, sizeof(a));
+}
+
 /* Good, then spoilt in a few words; how many bytes of it are to be sent. */
 static size_t random_hello(uint8_t *buf, size_t room)
 {
 	struct llm_hello h = { .size = sizeof(h),
 			       .magic = LLM_HELLO_MAGIC,
-			       .op = 1 + rnd(3) };
+			       .op = 1 + rnd(LLM_HELLO_NR - 1) };
 	uint32_t i, spoil = rnd(4), word;
 
 	h.setup.size = sizeof(h.setup);
@@ -47,6 +75,8 @@ static size_t random_hello(uint8_t *buf, size_t room)
 	h.setup.arena_size = h.setup.log_size = 65536;
 	memset(buf, 0, room);
 	memcpy(buf, &h, sizeof(h));
+	if (h.op >= LLM_HELLO_SET && h.op <= LLM_HELLO_KILL)
+		random_admin(buf, h.op);
 	for (i = 0; i < spoil; i++) {
 		word = odd_value();
 		memcpy(buf + 4 * rnd(rnd(2) ? 16 : 60), &word, 4);
@@ -112,12 +142,15 @@ TEST(no_first_bytes_harm_the_keeper)
 			hold[held++ % 64] = fd;
 		}
 		if (i % 500 == 0) {
+			/* a spoilt word may have named us */
+			llmc_tenant_reset(D.sock, geteuid(), NULL);
 			CHECK_EQ(raw_open(&r, D.sock), 0);
 			raw_close(&r);
 		}
 	}
 	for (i = 0; i < 64 && i < held; i++)
 		close(hold[i]);
+	llmc_tenant_reset(D.sock, geteuid(), NULL);
 	CHECK_EQ(raw_open(&r, D.sock), 0);
 	raw_close(&r);
 	CHECK_EQ(serve_stop(&D), 0);

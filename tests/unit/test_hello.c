@@ -85,7 +85,7 @@ TEST(a_hello_that_lies_is_refused_in_a_line)
 		{ "HTTP", 0, 0x20544547, -EBADMSG, "not an llm client" },
 		{ "magic", 4, 0x306d6c6b, -EBADMSG, "hello.magic" },
 		{ "op 0", 8, 0, -EOPNOTSUPP, "hello.op is 0" },
-		{ "op 4", 8, 4, -EOPNOTSUPP, "hello.op is 4" },
+		{ "op 9", 8, LLM_HELLO_NR, -EOPNOTSUPP, "hello.op is 9" },
 		{ "reserved", 12, 1, -EINVAL, "hello.resv" },
 		{ "no set-up", offsetof(struct llm_hello, setup.size), 0,
 		  -EINVAL, "setup.size is 0" },
@@ -155,6 +155,139 @@ TEST(a_shorter_hello_is_filled_with_zeroes)
 	CHECK_EQ(feed(&in, &h, sizeof(h), 999), HELLO_MIN);
 	CHECK_EQ(hello_parse(&in, &got, NULL), 0);
 	CHECK_EQ(got.setup.size, 0);
+}
+
+static struct llm_hello_admin admin(uint32_t op)
+{
+	struct llm_hello_admin a;
+
+	memset(&a, 0, sizeof(a));
+	a.size = sizeof(a);
+	a.magic = LLM_HELLO_MAGIC;
+	a.op = op;
+	if (op == LLM_HELLO_KILL) {
+		a.session = 7;
+		return a;
+	}
+	a.tenant.size = sizeof(a.tenant);
+	a.tenant.tenant = 1000;
+	if (op == LLM_HELLO_SET) {
+		a.tenant.set = LLM_TENANT_WEIGHT;
+		a.tenant.weight = 300;
+	}
+	return a;
+}
+
+TEST(an_administrators_hello_is_read_whole_or_refused_in_a_line)
+{
+#define T(f) offsetof(struct llm_hello_admin, tenant.f)
+	static const struct {
+		const char *name;
+		uint32_t op;
+		size_t off; /* the word that is changed */
+		uint32_t word;
+		int want; /* of hello_parse() or hello_admin() */
+		const char *says;
+	} row[] = {
+		{ "set", LLM_HELLO_SET, T(weight), 300, 0, "" },
+		{ "reset", LLM_HELLO_RESET, T(tenant), 5, 0, "" },
+		{ "kill", LLM_HELLO_KILL, 16, 9, 0, "" },
+		{ "set nothing", LLM_HELLO_SET, T(set), 0, -EINVAL,
+		  "nothing to change" },
+		{ "an unknown bit", LLM_HELLO_SET, T(set),
+		  LLM_TENANT_WEIGHT | 1u << 8, -EINVAL, "unknown bits" },
+		{ "a value without its bit", LLM_HELLO_SET, T(max_streams), 1,
+		  -EINVAL, "max_streams has a value" },
+		{ "half a value without its bit", LLM_HELLO_SET,
+		  T(max_memory) + 4, 1, -EINVAL, "max_memory has a value" },
+		{ "a reserved word", LLM_HELLO_SET, T(resv0), 1, -EINVAL,
+		  "must be 0" },
+		{ "usage", LLM_HELLO_SET, T(inflight), 1, -EINVAL,
+		  "must be 0" },
+		{ "a counter", LLM_HELLO_RESET, T(tokens), 1, -EINVAL,
+		  "must be 0" },
+		{ "the last word", LLM_HELLO_SET, T(resv) + 28, 1, -EINVAL,
+		  "must be 0" },
+		{ "a session to set", LLM_HELLO_SET, 16, 1, -EINVAL,
+		  "session is 1" },
+		{ "reset with settings", LLM_HELLO_RESET, T(set), 1, -EINVAL,
+		  "to reset" },
+		{ "kill with a tenant", LLM_HELLO_KILL, T(tenant), 1, -EINVAL,
+		  "takes none" },
+		{ "tenant of 15", LLM_HELLO_SET, T(size), 15, -EINVAL,
+		  "tenant.size is 15" },
+		{ "tenant past the hello", LLM_HELLO_SET, T(size), 1001,
+		  -EINVAL, "tenant.size is 1001" },
+		{ "tenant of all", LLM_HELLO_RESET, T(size), ~0u, -EINVAL,
+		  "tenant.size" },
+		{ "reserved head", LLM_HELLO_SET, 12, 1, -EINVAL,
+		  "hello.resv" },
+		{ "a tail", LLM_HELLO_SET, 160, 1, -E2BIG, "behind the 160" },
+	};
+#undef T
+	unsigned i;
+
+	for (i = 0; i < sizeof(row) / sizeof(row[0]); i++) {
+		struct llm_hello_admin a = admin(row[i].op), got;
+		char bytes[HELLO_MAX] = { 0 };
+		struct err err = { 0 };
+		struct llm_hello h;
+		struct hello_in in;
+		int ret;
+
+		ROW(row[i].name);
+		memcpy(bytes, &a, sizeof(a));
+		memcpy(bytes + row[i].off, &row[i].word, 4);
+		if (row[i].off >= sizeof(a))
+			*(uint32_t *)bytes = sizeof(a) + 8;
+		feed(&in, bytes, sizeof(bytes), 7);
+		memset(&got, 0x5a, sizeof(got));
+		ret = hello_parse(&in, &h, &err);
+		if (!ret) {
+			CHECK(hello_is_admin(h.op));
+			ret = hello_admin(&in, &got, &err);
+		}
+		CHECK_EQ(ret, row[i].want);
+		CHECK(strstr(err.text, row[i].says));
+		CHECK(ret ? got.magic == 0x5a5a5a5a
+			  : !memcmp(&got, bytes, sizeof(got)));
+	}
+}
+
+TEST(a_shorter_or_longer_administrators_hello_is_as_good)
+{
+	struct llm_hello_admin a = admin(LLM_HELLO_RESET), got;
+	char bytes[HELLO_MAX] = { 0 };
+	struct llm_hello h;
+	struct hello_in in;
+
+	/* an older one that knows of no settings; junk behind its struct */
+	a.tenant.size = 16;
+	a.tenant.weight = 77;
+	feed(&in, &a, sizeof(a), 999);
+	CHECK_EQ(hello_parse(&in, &h, NULL), 0);
+	CHECK_EQ(hello_admin(&in, &got, NULL), 0);
+	CHECK_EQ(got.tenant.tenant, 1000);
+	CHECK_EQ(got.tenant.weight, 0);
+	/* one cut short */
+	a.size = 24 + 16;
+	feed(&in, &a, a.size, 999);
+	CHECK_EQ(hello_parse(&in, &h, NULL), 0);
+	CHECK_EQ(hello_admin(&in, &got, NULL), 0);
+	CHECK_EQ(got.tenant.tenant, 1000);
+	a.size = 20;
+	feed(&in, &a, a.size, 999);
+	CHECK_EQ(hello_parse(&in, &h, NULL), 0);
+	CHECK_EQ(hello_admin(&in, &got, NULL), -EINVAL);
+	/* a later one, its tail zero */
+	a = admin(LLM_HELLO_SET);
+	a.size = sizeof(bytes);
+	a.tenant.size = sizeof(bytes) - 24;
+	memcpy(bytes, &a, sizeof(a));
+	feed(&in, bytes, sizeof(bytes), 999);
+	CHECK_EQ(hello_parse(&in, &h, NULL), 0);
+	CHECK_EQ(hello_admin(&in, &got, NULL), 0);
+	CHECK_EQ(got.tenant.weight, 300);
 }
 
 TEST(a_refusal_carries_code_and_line_and_is_terminated)

@@ -384,6 +384,13 @@ struct llm_setup {
 #define LLM_HELLO_SESSION 1 /* reply: setup, LLM_HELLO_FDS descriptors */
 #define LLM_HELLO_INFO	  2 /* reply: one struct llm_info follows; then closed */
 #define LLM_HELLO_LIST	  3 /* reply: nr llm_session_info follow; then closed */
+/* administration: llm_hello_admin; SET, RESET, KILL: uid 0 or the daemon's */
+#define LLM_HELLO_TENANTS 4 /* reply: nr llm_tenant_info follow; then closed */
+#define LLM_HELLO_SET	  5 /* reply: one llm_tenant_info; then closed */
+#define LLM_HELLO_RESET	  6 /* the same */
+#define LLM_HELLO_KILL	  7 /* reply: that session's llm_session_info */
+#define LLM_HELLO_MONITOR 8 /* reply: llm_event_info, until one hangs up */
+#define LLM_HELLO_NR	  9
 #define LLM_HELLO_FDS	  3
 struct llm_hello {
 	__u32 size; /* of this struct */
@@ -440,6 +447,77 @@ struct llm_session_info {
 	__u32 queued, running, ended;
 	__u64 resv[4];
 };
+
+/*
+ * A tenant: who is charged, what he may have, what he has.  One's own, or all
+ * for an administrator.  The same over netlink (llm_netlink.h).  Limits hold
+ * from the next set-up or submission on; what is held is not taken back.
+ * Whoever meets one is told at once and in words: sessions, streams and memory
+ * where a session is opened (EDQUOT), requests in flight (EDQUOT) and their
+ * rate (EAGAIN) as the end of that request, LLM_END_REFUSED.  Over its rate of
+ * tokens a tenant is served later, and refused nothing.
+ */
+struct llm_tenant_info {
+	__u32 size;
+	__u32 set;    /* LLM_TENANT_*: in: to change; out: not the defaults */
+	__u64 tenant; /* key: a user id, where not told otherwise */
+	__u32 weight; /* of its share, 1..10000; 100 where none is set */
+	__u32 class_ceiling;   /* LLM_CLASS_*: a better one asked for is this */
+	__u32 max_sessions;    /* LLM_NO_LIMIT: any number, as the next two */
+	__u32 max_streams;     /* nr_streams, over all sessions */
+	__u32 max_inflight;    /* requests submitted and not ended */
+	__u32 max_submit_rate; /* requests a second, as many at once; 0: any */
+	__u32 max_token_rate;  /* tokens a second; 0: any */
+	__u32 resv0;
+	__u64 max_memory; /* bytes its sessions may grow to; ~0: any number */
+	/* out: what it has now */
+	__u32 sessions, streams, inflight;
+	__u32 throttled; /* 1: over its rate of tokens */
+	__u64 memory;
+	/* out: counters since it was first seen */
+	__u64 submitted; /* requests taken */
+	__u64 refused;	 /* sessions and requests that met a limit */
+	__u64 tokens;	 /* of prompts, without cached ones, and output */
+	__u64 resv[4];
+};
+#define LLM_TENANT_WEIGHT      (1u << 0)
+#define LLM_TENANT_SESSIONS    (1u << 1)
+#define LLM_TENANT_STREAMS     (1u << 2)
+#define LLM_TENANT_INFLIGHT    (1u << 3)
+#define LLM_TENANT_MEMORY      (1u << 4)
+#define LLM_TENANT_SUBMIT_RATE (1u << 5)
+#define LLM_TENANT_TOKEN_RATE  (1u << 6)
+#define LLM_TENANT_CLASS       (1u << 7)
+#define LLM_TENANT_ALL	       0xffu
+#define LLM_NO_LIMIT	       0xffffffffu
+
+struct llm_hello_admin { /* stands where an llm_hello does */
+	__u32 size, magic, op, resv;
+	__u64 session; /* KILL */
+	/* SET: tenant, and what `set` names; RESET: tenant; the rest is 0 */
+	struct llm_tenant_info tenant;
+};
+
+/* What has happened: a user's own, or all for an administrator. */
+struct llm_event_info {
+	__u32 size;
+	__u32 kind;    /* LLM_EV_* */
+	__u64 time_ns; /* CLOCK_REALTIME */
+	__u64 tenant;  /* of all but DAEMON */
+	__u64 session; /* OPEN, CLOSE, KILL */
+	__u32 daemon;  /* DAEMON: LLM_DAEMON_* */
+	__u32 epoch;   /* DAEMON */
+	__u32 limit;   /* QUOTA: LLM_TENANT_* of the last; 0: not known */
+	__u32 count;   /* QUOTA: times since the last such event */
+	__u32 lost;    /* events before this one that found no room */
+	__u32 resv[3];
+};
+#define LLM_EV_DAEMON 1 /* an engine came or went; state and epoch */
+#define LLM_EV_TENANT 2 /* settings changed */
+#define LLM_EV_QUOTA  3 /* a limit was met; at most some a second a tenant */
+#define LLM_EV_OPEN   4 /* a session was set up */
+#define LLM_EV_CLOSE  5 /* its client left */
+#define LLM_EV_KILL   6 /* an administrator ended it */
 
 /* ---- /dev/llm: clients ----------------------------------------------- */
 
@@ -571,6 +649,9 @@ LLM_SIZE(llm_hello, 176);
 LLM_SIZE(llm_hello_reply, 344);
 LLM_SIZE(llm_info, 384);
 LLM_SIZE(llm_session_info, 88);
+LLM_SIZE(llm_tenant_info, 136);
+LLM_SIZE(llm_hello_admin, 160);
+LLM_SIZE(llm_event_info, 64);
 LLM_SIZE(llm_enter, 24);
 LLM_SIZE(llm_uring_enter, 16);
 LLM_SIZE(llmd_work, 128);
