@@ -8,6 +8,7 @@ AT = $(DESTDIR)$(PREFIX)
 install: all
 	$(INSTALL) 755 $(B)/llmd $(AT)/sbin/llmd
 	$(INSTALL) 755 $(B)/llm $(AT)/bin/llm
+	$(INSTALL) 755 $(B)/llmctl $(AT)/bin/llmctl
 	$(INSTALL) 755 $(B)/libllmclient.so $(AT)/lib/libllmclient.so.$(VERSION)
 	ln -sf libllmclient.so.$(VERSION) $(AT)/lib/libllmclient.so.$(SOVERSION)
 	ln -sf libllmclient.so.$(SOVERSION) $(AT)/lib/libllmclient.so
@@ -21,6 +22,7 @@ install: all
 	$(INSTALL) 644 packaging/llm.bash-completion $(AT)/share/bash-completion/completions/llm
 	$(INSTALL) 644 packaging/llm.bash $(AT)/share/bash-completion/completions/llm
 	ln -sf llm $(AT)/share/bash-completion/completions/llmd
+	$(INSTALL) 644 packaging/llmctl.bash-completion $(AT)/share/bash-completion/completions/llmctl
 	$(INSTALL) 644 packaging/llmd.conf $(AT)/share/doc/llm/llmd.conf
 	$(INSTALL) 644 COPYING $(AT)/share/doc/llm/COPYING
 	for l in $(wildcard LICENSES/*.txt); do $(INSTALL) 644 $$l $(AT)/share/doc/llm/$$l; done
@@ -33,11 +35,11 @@ endif
 
 # exactly what install puts there
 uninstall:
-	rm -f $(AT)/sbin/llmd $(AT)/bin/llm $(AT)/lib/libllmclient.* $(AT)/include/llmclient.h \
+	rm -f $(AT)/sbin/llmd $(AT)/bin/llm $(AT)/bin/llmctl $(AT)/lib/libllmclient.* $(AT)/include/llmclient.h \
 		$(AT)/include/linux/llm.h $(AT)/lib/pkgconfig/llmclient.pc \
 		$(AT)/lib/systemd/system/llmd.service $(AT)/lib/sysusers.d/llm.conf \
 		$(AT)/share/bash-completion/completions/llm $(AT)/share/bash-completion/completions/llmd \
 		$(foreach m,$(notdir $(wildcard doc/man/*.[1-8])),$(AT)/share/man/man$(patsubst .%,%,$(suffix $(m)))/$(m))
-	rm -f $(AT)/share/bash-completion/completions/llm
+	rm -f $(AT)/share/bash-completion/completions/llm $(AT)/share/bash-completion/completions/llmctl
 	rm -rf $(AT)/share/doc/llm
 .PHONY: install uninstall

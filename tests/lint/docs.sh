@@ -36,6 +36,7 @@ manual() { # PAGE; words on stdin
 	done
 }
 manual llm.1 < <(grep -ohE '\{ "--[a-z-]+"' tools/cmd_*.c | tr -d '{ "' | sed 's/^--//' | sort -u)
+manual llmctl.8 < <(grep -oE '^	+\{ "[a-z-]+"' tools/ctl_tenant.c tools/llmctl.c | grep -oE '[a-z-]+"$' | tr -d '"' | sort -u)
 manual llmd.8 < <(grep -oE '^\{ "[a-z-]+"' daemon/config.c | tr -d '{ "')
 manual llmclient.3 < <(cc -E -P -Iinclude/uapi include/llmclient.h |
 	grep -oE '\bllmc_[a-z_]+ *\(' | tr -d '( ' | sort -u)

@@ -1,24 +1,27 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: MIT
-# packaging/llm.bash-completion offers what llm's --help has.
+# packaging/*.bash-completion offer what llm's and llmctl's help has.
 set -u
 cd "$(dirname "$0")/../.." || exit 2
 b=${LLM_BUILD:-build}
 # shellcheck source=/dev/null
 . packaging/llm.bash-completion
+# shellcheck source=/dev/null
+. packaging/llmctl.bash-completion
 passed=0 failed=0
 compopt() { :; } # there is no line being edited
+tool=llm
 offers() { # WANT WORD...: completing the last WORD offers WANT, among others
 	local want=$1
 	shift
-	COMP_WORDS=("$b/llm" "$@") COMP_CWORD=$#
-	_llm
+	COMP_WORDS=("$b/$tool" "$@") COMP_CWORD=$#
+	"_$tool"
 	if [[ " ${COMPREPLY[*]} " = *" $want "* ]]; then
-		echo "ok $want is offered after: llm $*"
+		echo "ok $want is offered after: $tool $*"
 		passed=$((passed + 1))
 	else
 		echo "# offered: ${COMPREPLY[*]}"
-		echo "not ok $want is offered after: llm $*"
+		echo "not ok $want is offered after: $tool $*"
 		failed=$((failed + 1))
 	fi
 }
@@ -31,5 +34,19 @@ offers json run hi --format ""
 offers --format ps --
 offers "$b" run --socket "${b%?}"
 offers README.md score RE
+tool=llmctl
+offers tenant te
+offers --numeric --n
+offers -j -
+offers monitor -j --socket /tmp/x m
+offers reset tenant re
+offers kill session k
+offers -d top -
+offers root tenant set ro
+offers weight -j tenant set root w
+offers token-rate tenant set root weight 5 to
+offers batch tenant set root class b
+offers none tenant set root memory n
+offers "$b" --socket "${b%?}"
 echo "$passed passed, $failed failed, 0 skipped"
 [[ $failed = 0 ]]
