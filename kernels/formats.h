@@ -1,8 +1,31 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * formats.h - how numbers of a weight matrix lie in memory: a row a type.
- * A new type is one row here, one unpack function, and a matrix product for
- * it in the op sets that want speed (the others unpack and use F32's).
+ * Plain types (F32, F16, BF16) are numbers one after the other.  Packed types
+ * are ggml's: blocks of 32 or 256 numbers, stored as small integers (codes)
+ * with a scale, and for some a minimum, for each run of 16 or 32 of them:
+ *
+ *	number[i] = code[i] * scale[i / run] (+ min[i / run])
+ *
+ * struct packed (split.h) says that of any block of any packed type; what is
+ * computed from it is defined in kernels/ops.h.  Bytes of a block, in their
+ * order (f16: two bytes, little endian; after ggml's ggml-common.h, MIT):
+ *
+ *	Q8_0	d f16, code i8[32]
+ *	Q4_0	d f16, code u4[32] - 8
+ *	Q4_1	d f16, m f16, code u4[32]
+ *	Q5_0	d f16, bit 4 u32, code u4[32] - 16
+ *	Q5_1	d f16, m f16, bit 4 u32, code u4[32]
+ *	Q2_K	(scale u4, min u4)[16], code u2[256], d f16, dmin f16
+ *	Q3_K	bit 2 [256], code u2[256] - 4, scale (u6 - 32)[16], d f16
+ *	Q4_K	d f16, dmin f16, (scale u6, min u6)[8], code u4[256]
+ *	Q5_K	d f16, dmin f16, (scale u6, min u6)[8], bit 4 [256], code u4[256]
+ *	Q6_K	code u4[256] - 32, bits 4 and 5 [256], scale i8[16], d f16
+ *	IQ4_NL	d f16, index u4[32] into 16 fixed codes
+ *	MXFP4	e u8: scale 2^(e - 128), index u4[32] into twice E2M1's values
+ *
+ * A new type is one row here, one function that splits a block, one that packs
+ * it, and its tile in the op sets that want speed.
  */
 #ifndef KERNELS_FORMATS_H
 #define KERNELS_FORMATS_H
@@ -10,17 +33,50 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum weight_type { WEIGHT_F32, WEIGHT_F16, WEIGHT_BF16, NR_WEIGHT_TYPES };
+enum weight_type {
+	WEIGHT_F32,
+	WEIGHT_F16,
+	WEIGHT_BF16,
+	NR_PLAIN_TYPES, /* of the types before; the packed ones begin here */
+	WEIGHT_Q8_0 = NR_PLAIN_TYPES,
+	WEIGHT_Q4_0,
+	WEIGHT_Q4_1,
+	WEIGHT_Q5_0,
+	WEIGHT_Q5_1,
+	WEIGHT_Q2_K,
+	WEIGHT_Q3_K,
+	WEIGHT_Q4_K,
+	WEIGHT_Q5_K,
+	WEIGHT_Q6_K,
+	WEIGHT_IQ4_NL,
+	WEIGHT_MXFP4,
+	NR_WEIGHT_TYPES
+};
+
+struct packed; /* split.h */
 
 struct weight_format {
-	const char *name; /* as in messages and files: "F16" */
+	const char *name; /* as in messages and files: "F16", "Q4_K" */
+	uint32_t gguf;	  /* its number in GGUF files (ggml_type) */
 	uint32_t block;	  /* numbers that are packed together; 1 = none */
 	uint32_t block_bytes;
 	/*
 	 * @n numbers (a multiple of block) from @src, of any alignment, as
-	 * F32: exact for the types that are not quantized.
+	 * F32: exact for the plain types, bit for bit ggml's for the others.
 	 */
 	void (*unpack)(const void *src, float *dst, size_t n);
+	/*
+	 * The opposite, to @dst of any alignment; nearest even for the plain
+	 * types, gguf-py's bytes for Q8_0, Q4_0, Q4_1, Q5_0, Q5_1 and MXFP4,
+	 * for the rest a search for the least squared error.  Every number
+	 * must be finite.
+	 */
+	void (*pack)(const float *src, void *dst, size_t n);
+	/* packed types only: one block, of any alignment, into *ret */
+	void (*split)(const void *block, struct packed *ret);
+	uint8_t run;	 /* numbers of a scale: 16 or 32 */
+	uint8_t has_min; /* whether min[] is added */
+	uint8_t wide;	 /* multiplied with 16-bit activations (ops.h, P2) */
 };
 
 extern const struct weight_format weight_formats[NR_WEIGHT_TYPES];
@@ -28,10 +84,15 @@ extern const struct weight_format weight_formats[NR_WEIGHT_TYPES];
 /* A matrix: borrowed memory of any alignment, rows row_stride bytes apart. */
 struct weight {
 	enum weight_type type;
-	uint32_t rows, cols; /* outputs, inputs */
+	uint32_t rows, cols; /* outputs, inputs; cols a multiple of the block */
 	size_t row_stride;
 	const void *data;
 };
+
+static inline int weight_is_packed(enum weight_type type)
+{
+	return type >= NR_PLAIN_TYPES;
+}
 
 /* Bytes of a row of @cols numbers without padding. */
 static inline size_t weight_row_bytes(enum weight_type type, uint32_t cols)
@@ -48,5 +109,12 @@ static inline void weight_row(const struct weight *w, uint32_t row, float *dst)
 
 	weight_formats[w->type].unpack(src + row * w->row_stride, dst, w->cols);
 }
+
+/*
+ * The type with number @gguf of a GGUF file, or called @name (in any case).
+ * 0, or -ENOENT where we do not know it.
+ */
+int weight_type_of_gguf(uint32_t gguf, enum weight_type *ret);
+int weight_type_of_name(const char *name, enum weight_type *ret);
 
 #endif

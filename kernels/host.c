@@ -190,7 +190,7 @@ static int check_weight(const struct weight *w, const char *name, uint32_t rows,
 {
 	if (!w->data)
 		return err_set(err, -EINVAL, "%s: missing", name);
-	if ((unsigned int)w->type >= NR_WEIGHT_TYPES)
+	if ((unsigned int)w->type >= NR_PLAIN_TYPES)
 		return err_set(err, -EINVAL, "%s: weight type %d is unknown",
 			       name, (int)w->type);
 	if (w->rows != rows || w->cols != cols)

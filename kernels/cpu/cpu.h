@@ -30,7 +30,7 @@ struct attn_tile {
 
 /* What an instruction set brings. */
 struct cpu_kernels {
-	const struct gemm_tiles *gemm; /* [NR_WEIGHT_TYPES] */
+	const struct gemm_tiles *gemm; /* [NR_PLAIN_TYPES] */
 	/* F3: out = norm(x) * w, n floats; out may be x */
 	void (*norm)(const float *x, const float *w, uint32_t n, float eps,
 		     float *out);
@@ -69,8 +69,8 @@ struct cpu_kernels {
 };
 
 extern const struct cpu_kernels cpu_kernels_avx2;
-extern const struct gemm_tiles gemm_tiles_avx2[NR_WEIGHT_TYPES];
-extern const struct gemm_tiles gemm_tiles_avx512[NR_WEIGHT_TYPES];
+extern const struct gemm_tiles gemm_tiles_avx2[NR_PLAIN_TYPES];
+extern const struct gemm_tiles gemm_tiles_avx512[NR_PLAIN_TYPES];
 void attn_block_avx2(const struct attn_tile *tile, uint32_t first, uint32_t nr,
 		     const float *k, const float *v, uint32_t t0, uint32_t t1);
 void attn_fold_avx2(const struct attn_tile *all, const struct attn_tile *part,
