@@ -71,6 +71,7 @@ GCCFLAGS_TILE := $(shell $(CC) --version 2>/dev/null | grep -qi clang || \
 	echo -fno-tree-ter -fno-tree-reassoc)
 $(B)/obj/kernels/cpu/%_avx2.o: TILE = -O3 -mavx2 -mfma -mf16c $(GCCFLAGS_TILE)
 $(B)/obj/kernels/cpu/%_avx512.o: TILE = -O3 -mavx2 -mfma -mf16c -mavx512f -mavx512bw -mavx512dq -mavx512vl $(GCCFLAGS_TILE)
+$(B)/obj/kernels/cpu/%_vnni.o: TILE = -O3 -mavx2 -mfma -mf16c -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx512vnni $(GCCFLAGS_TILE)
 $(B)/obj/%.o: %.c
 	@mkdir -p $(@D)
 	$(CC) $(ALL_CFLAGS) $(TILE) -MMD -MP -c -o $@ $<

@@ -35,6 +35,14 @@ void *host_take(struct ops_ctx *ctx, size_t bytes)
 	return (void *)(((uintptr_t)m->p + align - 1) / align * align);
 }
 
+uint32_t host_widest(const struct ops_shape *s)
+{
+	uint32_t widest = s->dim > s->ffn ? s->dim : s->ffn;
+	uint32_t wide = s->nr_heads * s->head_dim;
+
+	return widest > wide ? widest : wide;
+}
+
 size_t host_kv_block_bytes(const struct ops_shape *s)
 {
 	return (size_t)s->nr_layers * 2 * s->nr_kv_heads * s->head_dim *
@@ -93,12 +101,9 @@ static void take_rows(struct ops_ctx *ctx, struct host_rows *b, uint32_t rows,
 static int take_scratch(struct ops_ctx *ctx)
 {
 	const struct ops_shape *s = &ctx->shape;
-	size_t vocab = ((size_t)s->vocab + 15) / 16 * 16, widest = s->dim;
+	size_t vocab = ((size_t)s->vocab + 15) / 16 * 16;
+	size_t widest = host_widest(s);
 
-	if (widest < s->ffn)
-		widest = s->ffn;
-	if (widest < (size_t)s->nr_heads * s->head_dim)
-		widest = (size_t)s->nr_heads * s->head_dim;
 	ctx->scratch = host_take(ctx, ctx->nr_threads * sizeof(*ctx->scratch));
 	if (!ctx->scratch)
 		return -ENOMEM;
@@ -190,15 +195,20 @@ static int check_weight(const struct weight *w, const char *name, uint32_t rows,
 {
 	if (!w->data)
 		return err_set(err, -EINVAL, "%s: missing", name);
-	if ((unsigned int)w->type >= NR_PLAIN_TYPES)
+	if ((unsigned int)w->type >= NR_WEIGHT_TYPES)
 		return err_set(err, -EINVAL, "%s: weight type %d is unknown",
 			       name, (int)w->type);
 	if (w->rows != rows || w->cols != cols)
 		return err_set(err, -EINVAL,
 			       "%s: [%u, %u], the model's sizes say [%u, %u]",
 			       name, w->rows, w->cols, rows, cols);
-	if (cols % weight_formats[w->type].block ||
-	    w->row_stride < weight_row_bytes(w->type, cols))
+	if (cols % weight_formats[w->type].block)
+		return err_set(
+			err, -EINVAL,
+			"%s: %s packs %u numbers, %u columns do not divide",
+			name, weight_formats[w->type].name,
+			weight_formats[w->type].block, cols);
+	if (w->row_stride < weight_row_bytes(w->type, cols))
 		return err_set(err, -EINVAL, "%s: rows of %zu bytes are short",
 			       name, w->row_stride);
 	return 0;
@@ -256,6 +266,35 @@ int host_load_layer(struct ops_ctx *ctx, uint32_t layer,
 			       layer);
 	ctx->layer[layer] = *w;
 	return 0;
+}
+
+/* Who changes how a packed type is computed counts its version up. */
+static const uint8_t packed_version[NR_WEIGHT_TYPES] = {
+	[WEIGHT_Q8_0] = 1, [WEIGHT_Q4_0] = 1,	[WEIGHT_Q4_1] = 1,
+	[WEIGHT_Q5_0] = 1, [WEIGHT_Q5_1] = 1,	[WEIGHT_Q2_K] = 1,
+	[WEIGHT_Q3_K] = 1, [WEIGHT_Q4_K] = 1,	[WEIGHT_Q5_K] = 1,
+	[WEIGHT_Q6_K] = 1, [WEIGHT_IQ4_NL] = 1, [WEIGHT_MXFP4] = 1,
+};
+
+uint64_t host_arith_of(const struct ops_ctx *ctx)
+{
+	uint32_t types = 1u << ctx->ends.embed.type | 1u << ctx->ends.head.type;
+	uint64_t id = OPS_ARITH_F32;
+
+	for (uint32_t l = 0; l < ctx->shape.nr_layers; l++) {
+		const struct ops_layer *w = &ctx->layer[l];
+
+		types |= 1u << w->q.type | 1u << w->k.type | 1u << w->v.type |
+			 1u << w->o.type | 1u << w->gate.type |
+			 1u << w->up.type | 1u << w->down.type;
+	}
+	/* FNV-1a over the packed ones: the number in GGUF, the version */
+	for (uint32_t t = NR_PLAIN_TYPES; t < NR_WEIGHT_TYPES; t++)
+		if (types >> t & 1) {
+			id = (id ^ weight_formats[t].gguf) * 0x100000001b3ull;
+			id = (id ^ packed_version[t]) * 0x100000001b3ull;
+		}
+	return id;
 }
 
 int host_peek(struct ops_ctx *ctx, enum ops_buffer which, uint32_t row,

@@ -94,6 +94,9 @@ static inline uint32_t host_first_key(uint32_t position, uint32_t window)
  */
 void *host_take(struct ops_ctx *ctx, size_t bytes);
 
+/* Columns of the widest matrix. */
+uint32_t host_widest(const struct ops_shape *shape);
+
 /* Rows of ops.h's table that are the same for all host op sets. */
 size_t host_kv_block_bytes(const struct ops_shape *shape);
 /* @nr_threads scratch areas are made; the pool is the caller's affair. */
@@ -104,6 +107,7 @@ int host_load_ends(struct ops_ctx *ctx, const struct ops_ends *ends,
 		   struct err *err);
 int host_load_layer(struct ops_ctx *ctx, uint32_t layer,
 		    const struct ops_layer *weights, struct err *err);
+uint64_t host_arith_of(const struct ops_ctx *ctx);
 int host_peek(struct ops_ctx *ctx, enum ops_buffer which, uint32_t row,
 	      uint32_t count, float *data);
 int host_poke(struct ops_ctx *ctx, enum ops_buffer which, uint32_t row,

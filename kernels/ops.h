@@ -59,6 +59,24 @@
  * F7  silu(g) * u: e = exp(-|g|), t = 1 + e; g >= 0 ? g/t : (g*e)/t; then * u.
  * F8  bias: dot + b; residual: x + (that).
  * F9  choosing and judging tokens: struct sampler, score.
+ *
+ * Where a matrix is packed (formats.h), P1 and P2 stand in place of F2 for its
+ * products; everything else stays, and the embedding takes the number as it is
+ * unpacked.  The id is then another: arith_of().
+ *
+ * P1  The input row, 32 numbers at a time: top = the largest |x|, L = 127 (32767
+ *     where the type is wide: Q8_0, IQ4_NL);
+ *       some x is not finite: scale s = NaN, codes 0
+ *       top < 2^-100:         s = 0, codes 0
+ *       else:                 s = top / L, codes = x * (L / top) to the nearest
+ *                             integer, ties to even.
+ * P2  acc = +0; the runs of the weight row ascending (16 or 32 numbers, with
+ *     scale w and perhaps a minimum m; s: the scale of the input there), sums
+ *     over the run's products of codes and over the input's codes, exact:
+ *       acc = fma(w * s, F32(sum of products), acc)
+ *       acc = fma(m, s * F32(sum of codes), acc)     where the type has_min
+ *     w and m are products of an F16 and a small integer: exact.
+ *
  * Bits of NaN are not part of it.
  */
 #ifndef KERNELS_OPS_H
@@ -72,10 +90,11 @@
 struct err;
 struct ops_ctx; /* an op set's own; made by open(), ended by close() */
 
-#define OPS_BLOCK     16u  /* tokens of a KV block */
-#define OPS_PART      512u /* keys of a part of attention (F6) */
-#define OPS_MAX_ALT   20u  /* alternatives that score gives at most */
-#define OPS_ARITH_F32 0x6c6c6d2d66333201ull /* "llm-f32", version 1 */
+#define OPS_BLOCK	 16u  /* tokens of a KV block */
+#define OPS_PART	 512u /* keys of a part of attention (F6) */
+#define OPS_MAX_ALT	 20u  /* alternatives that score gives at most */
+#define OPS_ARITH_F32	 0x6c6c6d2d66333201ull /* "llm-f32", version 1 */
+#define OPS_PACKED_LEAST 0x1p-100f	       /* P1 */
 
 /* The model's sizes: one set for all layers (of this process). */
 struct ops_shape {
@@ -230,7 +249,7 @@ enum ops_buffer {
  */
 struct ops {
 	const char *name;
-	uint64_t arith;
+	uint64_t arith; /* of plain weights; arith_of() has the last word */
 	/* Whether this machine can run it; no side effect. */
 	int (*usable)(void);
 	/*
@@ -243,11 +262,17 @@ struct ops {
 		    const struct ops_limits *limits, struct ops_ctx **ret_ctx,
 		    struct err *err);
 	void (*close)(struct ops_ctx *ctx); /* NULL is fine */
-	/* Hand over weights; sizes and types are checked (-EINVAL) */
+	/*
+	 * Hand over weights; sizes and types are checked (-EINVAL).  Types may
+	 * differ from matrix to matrix.
+	 */
 	int (*load_ends)(struct ops_ctx *ctx, const struct ops_ends *ends,
 			 struct err *err);
 	int (*load_layer)(struct ops_ctx *ctx, uint32_t layer,
 			  const struct ops_layer *weights, struct err *err);
+
+	/* After all loads: the id of the arithmetic with these weights */
+	uint64_t (*arith_of)(const struct ops_ctx *ctx);
 
 	/* ---- a step, in this order; after all loads ---- */
 

@@ -289,7 +289,7 @@ static void fill_info(struct model *m, const char *dir)
 	snprintf(info->name, sizeof(info->name), "%s",
 		 slash && slash[1] ? slash + 1 : "model");
 	free(real);
-	info->arith = m->forward.ops->arith;
+	info->arith = m->forward.ops->arith_of(m->forward.ctx);
 	info->vocab = m->arch.vocab;
 	info->parameters = m->layers.count;
 	info->nr_eos = m->arch.nr_eos;

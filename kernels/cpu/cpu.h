@@ -10,6 +10,7 @@
 #include <stdint.h>
 
 #include "kernels/cpu/gemm.h"
+#include "kernels/cpu/packed.h"
 
 struct host_rows;
 struct ops_ctx;
@@ -31,6 +32,7 @@ struct attn_tile {
 /* What an instruction set brings. */
 struct cpu_kernels {
 	const struct gemm_tiles *gemm; /* [NR_PLAIN_TYPES] */
+	const struct packed_set *packed;
 	/* F3: out = norm(x) * w, n floats; out may be x */
 	void (*norm)(const float *x, const float *w, uint32_t n, float eps,
 		     float *out);
@@ -109,6 +111,9 @@ struct cpu_state {
 	struct cpu_kernels kernels; /* of the instruction set in use */
 	struct cpu_rows *tile;	    /* [max_rows] of this step */
 	struct cpu_attn *attn;	    /* [nr_threads] */
+	/* P1: the input of the product at hand, for narrow and wide types */
+	uint8_t *packed_x[2];
+	uint8_t **packed_rows; /* [nr_threads] a panel, interleaved */
 };
 
 /* A matrix product; several of one region share their input. */
@@ -116,14 +121,15 @@ struct cpu_product {
 	const struct weight *w;
 	const float *bias; /* or NULL */
 	struct host_rows *y;
+	const struct weight *beside; /* or NULL: `after` multiplies with it */
 };
 
 /*
  * Called on the thread that computed rows [first, end) of the @which-th
  * product, for all tokens, when they are there (bias included).
  */
-typedef void cpu_after_fn(void *arg, uint32_t which, uint32_t first,
-			  uint32_t end);
+typedef void cpu_after_fn(void *arg, uint32_t thread, uint32_t which,
+			  uint32_t first, uint32_t end);
 
 /*
  * y = w . x + bias for @tokens rows, for each of @nr products (same width),
@@ -132,6 +138,15 @@ typedef void cpu_after_fn(void *arg, uint32_t which, uint32_t first,
 void cpu_products(struct ops_ctx *ctx, const struct cpu_product *products,
 		  uint32_t nr, const struct host_rows *x, uint32_t tokens,
 		  cpu_after_fn *after, void *arg);
+
+/*
+ * Inside such a region: y = w . x for rows [first, end) of @w, @x the region's
+ * own; @first a multiple of 8.
+ */
+void cpu_some_product(struct ops_ctx *ctx, uint32_t thread,
+		      const struct weight *w, uint32_t first, uint32_t end,
+		      const struct host_rows *x, uint32_t tokens,
+		      struct host_rows *y);
 
 /* Items that are worth a grain of pool_run(), at @ns each. */
 uint32_t cpu_grain(double ns);

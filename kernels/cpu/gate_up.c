@@ -14,16 +14,16 @@ struct region {
 };
 
 /* Rows [first, end) of gate lie in H: up's beside them, then the product. */
-static void join_up(void *arg, uint32_t which, uint32_t first, uint32_t end)
+static void join_up(void *arg, uint32_t thread, uint32_t which, uint32_t first,
+		    uint32_t end)
 {
 	const struct region *g = arg;
 	struct ops_ctx *ctx = g->ctx;
 	const struct cpu_kernels *k = &ctx->cpu->kernels;
-	const struct weight *w = &g->w->up;
 
 	(void)which;
-	gemm_rows(&k->gemm[w->type], w, first, end, ctx->buf[OPS_XN].data,
-		  ctx->buf[OPS_XN].ld, g->rows, ctx->u.data, ctx->u.ld);
+	cpu_some_product(ctx, thread, &g->w->up, first, end, &ctx->buf[OPS_XN],
+			 g->rows, &ctx->u);
 	for (uint32_t t = 0; t < g->rows; t++) {
 		float *u = host_row(&ctx->u, t);
 
@@ -38,7 +38,7 @@ int op_gate_up_cpu(struct ops_ctx *ctx, const struct step *step, uint32_t layer)
 {
 	const struct ops_layer *w = &ctx->layer[layer];
 	const struct cpu_product gate = { &w->gate, w->gate_bias,
-					  &ctx->buf[OPS_H] };
+					  &ctx->buf[OPS_H], &w->up };
 	struct region g = { ctx, w, step->nr_rows };
 
 	cpu_products(ctx, &gate, 1, &ctx->buf[OPS_XN], step->nr_rows, join_up,

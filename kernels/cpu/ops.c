@@ -53,6 +53,35 @@ static int take_attn(struct ops_ctx *ctx, struct cpu_attn *at)
 	return 0;
 }
 
+/* The input of a product, and a panel of rows a thread. */
+static int take_packed(struct ops_ctx *ctx, struct cpu_state *s)
+{
+	const struct ops_limits *l = &ctx->limits;
+	uint32_t tokens = l->max_rows > l->max_logits ? l->max_rows
+						      : l->max_logits;
+	/* rows of any type, 256 numbers at a time; the widest has 8 bits */
+	uint32_t cols = (host_widest(&ctx->shape) + 255) / 256 * 256;
+	size_t panel = packed_group_bytes(WEIGHT_Q8_0, cols) *
+		       (PACKED_UNIT / PACKED_ROWS);
+
+	for (int wide = 0; wide < 2; wide++) {
+		s->packed_x[wide] =
+			host_take(ctx, packed_input_bytes(wide, cols, tokens));
+		if (!s->packed_x[wide])
+			return -ENOMEM;
+	}
+	s->packed_rows =
+		host_take(ctx, ctx->nr_threads * sizeof(*s->packed_rows));
+	if (!s->packed_rows)
+		return -ENOMEM;
+	for (uint32_t i = 0; i < ctx->nr_threads; i++) {
+		s->packed_rows[i] = host_take(ctx, panel);
+		if (!s->packed_rows[i])
+			return -ENOMEM;
+	}
+	return 0;
+}
+
 static int take_state(struct ops_ctx *ctx, const struct cpu_kernels *kernels)
 {
 	struct cpu_state *s = host_take(ctx, sizeof(*s));
@@ -62,7 +91,7 @@ static int take_state(struct ops_ctx *ctx, const struct cpu_kernels *kernels)
 	s->kernels = *kernels;
 	s->tile = host_take(ctx, ctx->limits.max_rows * sizeof(*s->tile));
 	s->attn = host_take(ctx, ctx->nr_threads * sizeof(*s->attn));
-	if (!s->tile || !s->attn)
+	if (!s->tile || !s->attn || take_packed(ctx, s))
 		return -ENOMEM;
 	ctx->cpu = s;
 	for (uint32_t i = 0; i < ctx->nr_threads; i++)
@@ -123,6 +152,8 @@ static int open_avx512(const struct ops_shape *shape,
 	struct cpu_kernels kernels = cpu_kernels_avx2;
 
 	kernels.gemm = gemm_tiles_avx512;
+	kernels.packed = __builtin_cpu_supports("avx512vnni") ? &packed_vnni
+							      : &packed_avx512;
 	kernels.attn_block = attn_block_avx512;
 	return cpu_open(&kernels, shape, limits, ret_ctx, err);
 }
@@ -130,11 +161,11 @@ static int open_avx512(const struct ops_shape *shape,
 #define CPU_OPS                                                                \
 	.arith = OPS_ARITH_F32, .kv_block_bytes = host_kv_block_bytes,         \
 	.close = cpu_close, .load_ends = host_load_ends,                       \
-	.load_layer = host_load_layer, .embed_norm = op_embed_norm_cpu,        \
-	.qkv_rope_kv = op_qkv_rope_kv_cpu, .attention = op_attention_cpu,      \
-	.out_norm = op_out_norm_cpu, .gate_up = op_gate_up_cpu,                \
-	.down_norm = op_down_norm_cpu, .head = op_head_cpu,                    \
-	.sample = op_sample_cpu, .score = op_score_cpu,                        \
+	.load_layer = host_load_layer, .arith_of = host_arith_of,              \
+	.embed_norm = op_embed_norm_cpu, .qkv_rope_kv = op_qkv_rope_kv_cpu,    \
+	.attention = op_attention_cpu, .out_norm = op_out_norm_cpu,            \
+	.gate_up = op_gate_up_cpu, .down_norm = op_down_norm_cpu,              \
+	.head = op_head_cpu, .sample = op_sample_cpu, .score = op_score_cpu,   \
 	.copy_blocks = op_copy_blocks_ref, .peek = host_peek,                  \
 	.poke = host_poke
 

@@ -15,11 +15,12 @@ struct region {
 };
 
 /* X += the product, which lies in XN (its old content is used up) */
-static void add_residual(void *arg, uint32_t which, uint32_t first,
-			 uint32_t end)
+static void add_residual(void *arg, uint32_t thread, uint32_t which,
+			 uint32_t first, uint32_t end)
 {
 	const struct region *g = arg;
 
+	(void)thread;
 	(void)which;
 	for (uint32_t t = 0; t < g->rows; t++) {
 		float *x = host_row(&g->ctx->buf[OPS_X], t);

@@ -13,11 +13,12 @@
 #define MACS_PER_NS  30.0
 
 struct region {
-	const struct ops_ctx *ctx;
+	struct ops_ctx *ctx;
 	const struct cpu_product *products;
 	uint32_t nr;
 	const struct host_rows *x;
 	uint32_t tokens;
+	int wide; /* of the input being packed */
 	cpu_after_fn *after;
 	void *arg;
 };
@@ -29,18 +30,40 @@ uint32_t cpu_grain(double ns)
 	return n < 1 ? 1 : (uint32_t)n + 1;
 }
 
-static uint32_t units(const struct weight *w)
+/* Rows that go together: a multiple of every tile's. */
+static uint32_t unit(const struct weight *w)
 {
-	return (w->rows + GEMM_UNIT - 1) / GEMM_UNIT;
+	return weight_is_packed(w->type) ? PACKED_UNIT : GEMM_UNIT;
 }
 
-static void some_rows(const struct region *g, uint32_t which, uint32_t first,
-		      uint32_t end)
+static uint32_t units(const struct weight *w)
+{
+	return (w->rows + unit(w) - 1) / unit(w);
+}
+
+void cpu_some_product(struct ops_ctx *ctx, uint32_t thread,
+		      const struct weight *w, uint32_t first, uint32_t end,
+		      const struct host_rows *x, uint32_t tokens,
+		      struct host_rows *y)
+{
+	const struct cpu_state *s = ctx->cpu;
+
+	if (weight_is_packed(w->type))
+		packed_rows(s->kernels.packed, w, NULL, first, end,
+			    s->packed_x[weight_formats[w->type].wide], tokens,
+			    y->data, y->ld, s->packed_rows[thread]);
+	else
+		gemm_rows(&s->kernels.gemm[w->type], w, first, end, x->data,
+			  x->ld, tokens, y->data, y->ld);
+}
+
+static void some_rows(const struct region *g, uint32_t thread, uint32_t which,
+		      uint32_t first, uint32_t end)
 {
 	const struct cpu_product *p = &g->products[which];
 
-	gemm_rows(&g->ctx->cpu->kernels.gemm[p->w->type], p->w, first, end,
-		  g->x->data, g->x->ld, g->tokens, p->y->data, p->y->ld);
+	cpu_some_product(g->ctx, thread, p->w, first, end, g->x, g->tokens,
+			 p->y);
 	for (uint32_t t = 0; p->bias && t < g->tokens; t++) {
 		float *y = host_row(p->y, t);
 
@@ -48,7 +71,7 @@ static void some_rows(const struct region *g, uint32_t which, uint32_t first,
 			y[r] += p->bias[r];
 	}
 	if (g->after)
-		g->after(g->arg, which, first, end);
+		g->after(g->arg, thread, which, first, end);
 }
 
 /* Units [first, end) of all products, one after the other. */
@@ -56,15 +79,14 @@ static void some_units(void *arg, uint32_t thread, uint32_t first, uint32_t end)
 {
 	const struct region *g = arg;
 
-	(void)thread;
 	for (uint32_t i = 0; i < g->nr && first < end; i++) {
 		const struct weight *w = g->products[i].w;
 		uint32_t n = units(w);
 
 		if (first < n) {
-			uint32_t stop = end < n ? end * GEMM_UNIT : w->rows;
+			uint32_t stop = end < n ? end * unit(w) : w->rows;
 
-			some_rows(g, i, first * GEMM_UNIT, stop);
+			some_rows(g, thread, i, first * unit(w), stop);
 			first = n;
 		}
 		first -= n;
@@ -72,18 +94,53 @@ static void some_units(void *arg, uint32_t thread, uint32_t first, uint32_t end)
 	}
 }
 
+static void some_inputs(void *arg, uint32_t thread, uint32_t first,
+			uint32_t end)
+{
+	const struct region *g = arg;
+	const struct cpu_state *s = g->ctx->cpu;
+
+	(void)thread;
+	for (uint32_t t = first; t < end; t++)
+		packed_quantize_avx2(host_row(g->x, t), g->products[0].w->cols,
+				     g->wide, t, g->tokens,
+				     s->kernels.packed->max_tokens,
+				     s->packed_x[g->wide]);
+}
+
+/* P1 of the input, once for all products that want it narrow, and wide. */
+static void pack_input(struct region *g)
+{
+	int want[2] = { 0 };
+
+	for (uint32_t i = 0; i < g->nr; i++) {
+		const struct weight *w = g->products[i].w;
+		const struct weight *b = g->products[i].beside;
+
+		want[weight_formats[w->type].wide] |= weight_is_packed(w->type);
+		if (b)
+			want[weight_formats[b->type].wide] |=
+				weight_is_packed(b->type);
+	}
+	for (g->wide = 0; g->wide < 2; g->wide++)
+		if (want[g->wide])
+			pool_run(g->ctx->pool, some_inputs, g, g->tokens,
+				 cpu_grain(0.3 * g->products[0].w->cols));
+}
+
 void cpu_products(struct ops_ctx *ctx, const struct cpu_product *products,
 		  uint32_t nr, const struct host_rows *x, uint32_t tokens,
 		  cpu_after_fn *after, void *arg)
 {
-	struct region g = { ctx, products, nr, x, tokens, after, arg };
+	struct region g = { ctx, products, nr, x, tokens, 0, after, arg };
 	const struct weight *w = products[0].w;
 	double read = (double)weight_row_bytes(w->type, w->cols) / BYTES_PER_NS;
 	double compute = (double)w->cols * tokens / MACS_PER_NS;
 	uint32_t sum = 0;
 
+	pack_input(&g);
 	for (uint32_t i = 0; i < nr; i++)
 		sum += units(products[i].w);
 	pool_run(ctx->pool, some_units, &g, sum,
-		 cpu_grain(GEMM_UNIT * (read > compute ? read : compute)));
+		 cpu_grain(unit(w) * (read > compute ? read : compute)));
 }

@@ -239,6 +239,7 @@ static uint32_t next_lucky_avx2(uint64_t seed, uint32_t position,
 
 const struct cpu_kernels cpu_kernels_avx2 = {
 	.gemm = gemm_tiles_avx2,
+	.packed = &packed_avx2,
 	.norm = norm_avx2,
 	.rope = rope_avx2,
 	.silu_mul = silu_mul_avx2,

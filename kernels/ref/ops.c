@@ -25,6 +25,7 @@ const struct ops ops_ref = {
 	.close = host_close,
 	.load_ends = host_load_ends,
 	.load_layer = host_load_layer,
+	.arith_of = host_arith_of,
 	.embed_norm = op_embed_norm_ref,
 	.qkv_rope_kv = op_qkv_rope_kv_ref,
 	.attention = op_attention_ref,

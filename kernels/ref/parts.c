@@ -33,6 +33,10 @@ void ref_matmul(const struct weight *w, const float *bias,
 		const struct host_rows *x, uint32_t rows, float *row,
 		struct host_rows *y)
 {
+	if (weight_is_packed(w->type)) {
+		ref_packed_matmul(w, bias, x, rows, row, y);
+		return;
+	}
 	for (uint32_t r = 0; r < w->rows; r++) {
 		weight_row(w, r, row);
 		for (uint32_t t = 0; t < rows; t++) {

@@ -43,12 +43,18 @@ float ref_dot(const float *w, const float *x, uint32_t n);
 /* F3: out = norm(x) * w; out may be x. */
 void ref_norm(const float *x, const float *w, uint32_t n, float eps,
 	      float *out);
+/* P1: the codes of 32 numbers, at most @limit (127, 32767); their scale. */
+float ref_quantize32(const float *x, int limit, int16_t code[32]);
 /*
  * y[t][r] = dot(w[r], x[t]) + bias[r] for t < rows; bias may be NULL.
- * @row is scratch of w->cols floats.
+ * @row is scratch of w->cols floats.  The second is for packed weights (P2),
+ * the first takes any.
  */
 void ref_matmul(const struct weight *w, const float *bias,
 		const struct host_rows *x, uint32_t rows, float *row,
 		struct host_rows *y);
+void ref_packed_matmul(const struct weight *w, const float *bias,
+		       const struct host_rows *x, uint32_t rows, float *row,
+		       struct host_rows *y);
 
 #endif

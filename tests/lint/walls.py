@@ -129,7 +129,7 @@ class House:
                     "tools", "examples", "kmod"):
             for d, _, files in os.walk(os.path.join(root, top)):
                 for f in files:
-                    if f.endswith((".c", ".h", ".cu", ".cuh")):
+                    if f.endswith((".c", ".h", ".inc", ".cu", ".cuh")):
                         full = os.path.join(d, f)
                         with open(full, errors="replace") as fd:
                             path = os.path.relpath(full, root)

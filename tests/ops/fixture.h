@@ -85,6 +85,7 @@ struct fx_shape {
 	enum weight_type type;
 	uint32_t dim, heads, kv_heads, head_dim, rotary, ffn, vocab, window;
 	int bias, qk_norm;
+	enum weight_type other; /* of v, down and the head; F32: as the rest */
 };
 
 /* clang-format off */
@@ -99,8 +100,20 @@ static const struct fx_shape fx_shapes[] = {
 	{ "nothing divides by 8, f32", WEIGHT_F32, 41, 6, 3, 10, 10, 33, 31, 0, 0, 0 },
 	{ "bf16, one head", WEIGHT_BF16, 24, 1, 1, 24, 24, 24, 17, 0, 0, 0 },
 };
+/* packed types: columns are whole blocks, rows are not */
+static const struct fx_shape fx_packed[] = {
+	{ "q8_0", WEIGHT_Q8_0, 64, 5, 1, 32, 16, 96, 83, 0, 1, 0, 0 },
+	{ "q4_0, head q8_0", WEIGHT_Q4_0, 96, 8, 1, 20, 20, 160, 67, 0, 0, 1, WEIGHT_Q8_0 },
+	{ "q4_1, head f16", WEIGHT_Q4_1, 32, 3, 1, 32, 32, 64, 35, 24, 1, 0, WEIGHT_F16 },
+	{ "q5_0 and q5_1", WEIGHT_Q5_0, 160, 8, 1, 12, 12, 128, 41, 0, 0, 0, WEIGHT_Q5_1 },
+	{ "q2_k and q3_k", WEIGHT_Q2_K, 256, 8, 1, 32, 32, 256, 29, 0, 0, 0, WEIGHT_Q3_K },
+	{ "q4_k and q6_k", WEIGHT_Q4_K, 256, 12, 3, 64, 64, 256, 100, 7, 1, 0, WEIGHT_Q6_K },
+	{ "q6_k and q5_k", WEIGHT_Q6_K, 256, 32, 1, 8, 8, 512, 77, 0, 0, 0, WEIGHT_Q5_K },
+	{ "iq4_nl and mxfp4", WEIGHT_IQ4_NL, 64, 4, 1, 24, 24, 96, 50, 0, 0, 0, WEIGHT_MXFP4 },
+};
 /* clang-format on */
 #define NR_SHAPES   (sizeof(fx_shapes) / sizeof(fx_shapes[0]))
+#define NR_PACKED   (sizeof(fx_packed) / sizeof(fx_packed[0]))
 #define MAX_CONTEXT 1600
 
 struct fx_model {
@@ -119,6 +132,17 @@ static inline struct weight fx_weight(enum weight_type type, uint32_t rows,
 
 	w.row_stride = n;
 	w.data = p;
+	if (weight_is_packed(type)) {
+		float *row = fx_take(cols * sizeof(*row));
+
+		for (uint32_t r = 0; r < rows; r++) {
+			for (uint32_t i = 0; i < cols; i++)
+				row[i] = fx_float(1.7f / sqrtf((float)cols));
+			weight_formats[type].pack(row, p + r * n, cols);
+		}
+		fx_free(row);
+		return w;
+	}
 	for (size_t i = 0; i < (size_t)rows * cols; i++) {
 		float f = fx_float(1.7f / sqrtf((float)cols));
 		uint16_t h = type == WEIGHT_F16 ? f32_to_f16(f)
@@ -158,6 +182,7 @@ static inline struct fx_model *fx_model(const struct fx_shape *f)
 	uint32_t wide = f->heads * f->head_dim;
 	uint32_t narrow = f->kv_heads * f->head_dim;
 	float *rope = fx_rope(f->rotary);
+	enum weight_type other = f->other ? f->other : f->type;
 
 	fx_state = 42;
 	m->shape = (struct ops_shape){
@@ -179,11 +204,11 @@ static inline struct fx_model *fx_model(const struct fx_shape *f)
 		w->mlp_norm = fx_floats(f->dim, 0.3f, 1);
 		w->q = fx_weight(f->type, wide, f->dim);
 		w->k = fx_weight(f->type, narrow, f->dim);
-		w->v = fx_weight(f->type, narrow, f->dim);
+		w->v = fx_weight(other, narrow, f->dim);
 		w->o = fx_weight(f->type, f->dim, wide);
 		w->gate = fx_weight(f->type, f->ffn, f->dim);
 		w->up = fx_weight(f->type, f->ffn, f->dim);
-		w->down = fx_weight(f->type, f->dim, f->ffn);
+		w->down = fx_weight(other, f->dim, f->ffn);
 		if (f->bias) {
 			w->q_bias = fx_floats(wide, 0.2f, 0);
 			w->k_bias = fx_floats(narrow, 0.2f, 0);
@@ -201,7 +226,7 @@ static inline struct fx_model *fx_model(const struct fx_shape *f)
 		w->window = f->window;
 	}
 	m->ends.embed = fx_weight(f->type, f->vocab, f->dim);
-	m->ends.head = fx_weight(f->type, f->vocab, f->dim);
+	m->ends.head = fx_weight(other, f->vocab, f->dim);
 	m->ends.norm = fx_floats(f->dim, 0.3f, 1);
 	return m;
 }

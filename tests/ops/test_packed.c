@@ -1,0 +1,250 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Products with packed weights, every type, kernel and layout: the bits of ref,
+ * and ref against float64.
+ */
+#include "tests/ops/fixture.h"
+
+#include "kernels/cpu/packed.h"
+#include "kernels/host.h"
+#include "kernels/ref/ref.h"
+
+#define TOKENS 19
+
+static const struct packed_set *const sets[] = { &packed_avx2, &packed_avx512,
+						 &packed_vnni };
+
+static int usable(size_t set)
+{
+	return ops_find(set ? "avx512" : "avx2") &&
+	       (set < 2 || __builtin_cpu_supports("avx512vnni"));
+}
+
+/* A matrix of @type, and @tokens rows to multiply it with. */
+struct product {
+	struct weight w;
+	struct host_rows x, want;
+	float *row;
+	uint8_t *fast, *scratch, *packed_x;
+};
+
+static struct host_rows rows_of(uint32_t rows, uint32_t cols)
+{
+	size_t ld = cols + 16;
+
+	return (struct host_rows){ fx_take(rows * ld * 4), rows, cols, ld };
+}
+
+/* @wild: blocks of random bytes; else of packed numbers. */
+static struct product product(enum weight_type type, uint32_t rows,
+			      uint32_t blocks, int wild)
+{
+	const struct weight_format *f = &weight_formats[type];
+	uint32_t cols = blocks * f->block;
+	size_t group = packed_group_bytes(type, cols);
+	struct product p = { .w = fx_weight(type, rows, cols) };
+	uint8_t *bytes = (uint8_t *)(uintptr_t)p.w.data;
+
+	for (size_t i = 0; wild && i < rows * p.w.row_stride; i++)
+		bytes[i] = (uint8_t)fx_next();
+	p.x = rows_of(TOKENS, cols);
+	p.want = rows_of(TOKENS, rows);
+	p.row = fx_take((cols + 16) * 4);
+	for (uint32_t t = 0; t < TOKENS; t++)
+		for (uint32_t k = 0; k < cols; k++)
+			host_row(&p.x, t)[k] = fx_float(fx_below(97) ? 1 : 9);
+	ref_matmul(&p.w, NULL, &p.x, TOKENS, p.row, &p.want);
+	p.scratch = fx_take(4 * group);
+	p.packed_x = fx_take(packed_input_bytes(f->wide, cols, TOKENS));
+	p.fast = fx_take(group * (rows / 8 + 1));
+	for (uint32_t r = 0; r < rows; r += 8)
+		packed_interleave_avx2(&p.w, r, p.fast + r / 8 * group);
+	return p;
+}
+
+static void product_free(struct product *p)
+{
+	fx_free((char *)(uintptr_t)p->w.data - 1);
+	fx_free(p->x.data);
+	fx_free(p->want.data);
+	fx_free(p->row);
+	fx_free(p->scratch);
+	fx_free(p->packed_x);
+	fx_free(p->fast);
+}
+
+/* NaN for NaN: its bits are not part of the arithmetic */
+static int same_bits(const float *a, const float *b, uint32_t n)
+{
+	for (uint32_t i = 0; i < n; i++)
+		if (memcmp(&a[i], &b[i], 4) && !(isnan(a[i]) && isnan(b[i])))
+			return 0;
+	return 1;
+}
+
+/* The first @tokens rows by set @s, rows [first, end) of the matrix. */
+static int same(const struct product *p, const struct packed_set *s, int fast,
+		uint32_t first, uint32_t end, uint32_t tokens)
+{
+	static float y[TOKENS][64];
+	int wide = weight_formats[p->w.type].wide;
+
+	memset(y, 0xff, sizeof(y));
+	for (uint32_t t = 0; t < tokens; t++)
+		packed_quantize_avx2(host_row(&p->x, t), p->w.cols, wide, t,
+				     tokens, s->max_tokens, p->packed_x);
+	packed_rows(s, &p->w, fast ? p->fast : NULL, first, end, p->packed_x,
+		    tokens, y[0], 64, p->scratch);
+	for (uint32_t t = 0; t < tokens; t++) {
+		if (!same_bits(y[t] + first, host_row(&p->want, t) + first,
+			       end - first))
+			return 0;
+		for (uint32_t r = 0; r < 64; r++) /* and nothing beside */
+			if ((r < first || r >= end) && !isnan(y[t][r]))
+				return 0;
+	}
+	return 1;
+}
+
+TEST(every_kernel_gives_the_bits_of_ref)
+{
+	/* rows and blocks that no tile divides; the last two for their size */
+	static const uint32_t shape[][2] = { { 1, 1 },	{ 8, 3 },  { 13, 2 },
+					     { 45, 1 }, { 63, 5 }, { 40, 2 } };
+
+	for (int i = 0; i < 6 * NR_PACKED_TYPES; i++) {
+		enum weight_type type =
+			(enum weight_type)(NR_PLAIN_TYPES + i / 6);
+		uint32_t rows = shape[i % 6][0];
+		struct product p = product(type, rows, shape[i % 6][1], i % 2);
+
+		ROW(weight_formats[type].name);
+		for (size_t s = 0; s < 3; s++)
+			for (uint32_t t = 1; usable(s) && t <= TOKENS; t++)
+				for (int fast = 0; fast < 2; fast++) {
+					CHECK(same(&p, sets[s], fast, 0, rows,
+						   t));
+					if (rows > 16)
+						CHECK(same(&p, sets[s], fast, 8,
+							   rows - 9, t));
+				}
+		product_free(&p);
+	}
+}
+
+/* The worst a sum can become: codes and input all at one end. */
+TEST(no_sum_overflows)
+{
+	for (int i = 0; i < 4 * NR_PACKED_TYPES; i++) {
+		enum weight_type type =
+			(enum weight_type)(NR_PLAIN_TYPES + i / 4);
+		struct product p = product(type, 16, 2, 0);
+		uint8_t *bytes = (uint8_t *)(uintptr_t)p.w.data;
+
+		ROW(weight_formats[type].name);
+		memset(bytes, i & 1 ? 0xff : 0x80, 16 * p.w.row_stride);
+		if (type != WEIGHT_MXFP4) /* scales that are numbers */
+			for (size_t j = 0; j < 16 * p.w.row_stride; j += 2)
+				bytes[j + 1] = i & 1 ? 0x7b : bytes[j + 1];
+		for (uint32_t t = 0; t < TOKENS; t++)
+			for (uint32_t k = 0; k < p.w.cols; k++)
+				host_row(&p.x, t)[k] = i & 2 ? 3.0f : -3.0f;
+		ref_matmul(&p.w, NULL, &p.x, TOKENS, p.row, &p.want);
+		for (uint32_t r = 0; r < 16; r += 8)
+			packed_interleave_avx2(
+				&p.w, r,
+				p.fast + r / 8 *
+						 packed_group_bytes(type,
+								    p.w.cols));
+		for (size_t s = 0; s < 3; s++)
+			CHECK(!usable(s) ||
+			      same(&p, sets[s], 1, 0, 16, TOKENS));
+		product_free(&p);
+	}
+}
+
+TEST(input_that_is_nothing_or_not_finite_stays_so)
+{
+	static const float odd[] = { NAN,	INFINITY, -INFINITY, 0x1p-101f,
+				     0x1p-100f, 1e-45f,	  -0.0f,     3e38f };
+
+	for (int i = 0; i < 8 * NR_PACKED_TYPES; i++) {
+		enum weight_type type =
+			(enum weight_type)(NR_PLAIN_TYPES + i / 8);
+		struct product p = product(type, 9, 2, 0);
+		float *x = host_row(&p.x, 1);
+
+		ROW(weight_formats[type].name);
+		for (uint32_t k = 0; k < 32; k++) /* alone in its 32 numbers */
+			x[k] = k == 7 ? odd[i % 8] : i & 1 ? 0.0f : -0.0f;
+		ref_matmul(&p.w, NULL, &p.x, TOKENS, p.row, &p.want);
+		if (i % 8 < 3)
+			CHECK(isnan(host_row(&p.want, 1)[0]));
+		else if (i % 8 != 7)
+			CHECK(isfinite(host_row(&p.want, 1)[0]));
+		CHECK(isfinite(host_row(&p.want, 0)[0]));
+		for (size_t s = 0; s < 3; s++)
+			CHECK(!usable(s) || same(&p, sets[s], 1, 0, 9, TOKENS));
+		product_free(&p);
+	}
+}
+
+/*
+ * Against float64 over the numbers that the weights stand for, what is lost is
+ * the input's rounding: half a step of top / 127 (top / 32767), some 0.004
+ * (2e-5) of a product, independent from number to number.
+ */
+TEST(ref_is_near_float64)
+{
+	for (int i = 0; i < NR_PACKED_TYPES; i++) {
+		enum weight_type type = (enum weight_type)(NR_PLAIN_TYPES + i);
+		int wide = weight_formats[type].wide;
+		uint32_t blocks = 1024 / weight_formats[type].block;
+		struct product p = product(type, 48, blocks, 0);
+		double *x = fx_take(1024 * sizeof(*x)), y[48], e = 0, sum = 0;
+
+		ROW(weight_formats[type].name);
+		for (uint32_t t = 0; t < TOKENS; t++) {
+			f64_widen(host_row(&p.x, t), x, 1024);
+			f64_matmul(&p.w, NULL, x, y);
+			for (uint32_t r = 0; r < 48; r++) {
+				double d = host_row(&p.want, t)[r] - y[r];
+
+				e += d * d;
+				sum += y[r] * y[r];
+			}
+		}
+		if (getenv("LLM_VERBOSE"))
+			printf("# %s: %.2e\n", weight_formats[type].name,
+			       sqrt(e / sum));
+		CHECK(sqrt(e / sum) < (wide ? 5e-5 : 1.2e-2));
+		product_free(&p);
+	}
+}
+
+TEST(packed_weights_change_the_arithmetic_id)
+{
+	uint64_t id[NR_PACKED];
+
+	for (size_t i = 0; i < NR_PACKED; i++) {
+		struct fx_model *m = fx_model(&fx_packed[i]);
+
+		ROW(fx_packed[i].name);
+		for (size_t s = 0; s < NR_SETS; s++) {
+			const struct ops *ops = ops_find(fx_sets[s]);
+			struct ops_ctx *ctx;
+
+			if (!ops)
+				continue;
+			ctx = fx_open(ops, m, 1, 1);
+			CHECK(ctx);
+			if (!s)
+				id[i] = ops->arith_of(ctx);
+			CHECK(ops->arith_of(ctx) == id[i]);
+			ops->close(ctx);
+		}
+		CHECK(id[i] != OPS_ARITH_F32);
+		for (size_t j = 0; j < i; j++)
+			CHECK(id[j] != id[i]);
+	}
+}
