@@ -6,6 +6,7 @@
 #   make quick     unit, small ops, system over the socket: at each save
 #   make install   PREFIX=/usr/local DESTDIR=
 #   make lint | bench | torture | sim [SEED=] | fuzz [ROUNDS=] | clean
+#   make kmod | check-kmod | check-kmod-debug    the kernel module (tests/kmod/kmod.mk)
 #   make compile_commands.json    for editors
 # SAN=address,undefined or SAN=thread builds into build/<san>; CC=clang works.
 # MARKS=1 builds the daemon with the torture's kill points and planted bugs.
@@ -150,7 +151,7 @@ compile_commands.json: Makefile
 clean:
 	rm -rf build compile_commands.json
 
-include packaging/install.mk
+include packaging/install.mk tests/kmod/kmod.mk
 .PHONY: all tests marks objs benches setup demo check quick lint bench torture sim fuzz clean
 .DELETE_ON_ERROR:
 .SECONDARY:

@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: MIT
-# tests/setup.sh build|deb|check: see that what `make demo` (build), `make deb`
-# (build and deb) or `make check` (all) needs is on this machine, and install on
-# Debian and Ubuntu what is not.  It asks for the thing itself (a command, a
-# header), so it does nothing where nothing is missing, whatever the
-# distribution.
+# tests/setup.sh build|deb|kmod|check: see that what `make demo` (build), `make
+# deb` (build and deb), `make check-kmod` (build and kmod) or `make check` (all)
+# needs is on this machine, and install on Debian and Ubuntu what is not.  It
+# asks for the thing itself (a command, a header), so it does nothing where
+# nothing is missing, whatever the distribution.
 #
 # A missing package of what was asked for ends it with 1; for `make check` only
 # one of the build's does: the tests that need another are skipped, and say so.
@@ -14,8 +14,9 @@ want=${1:-build}
 case $want in
 build) wanted=' build ' must=' build ' ;;
 deb) wanted=' build deb ' must=' build deb ' ;;
-check) wanted=' build deb check ' must=' build ' ;;
-*) echo "usage: tests/setup.sh build|deb|check" >&2; exit 2 ;;
+kmod) wanted=' build kmod ' must=' build kmod ' ;;
+check) wanted=' build deb kmod check ' must=' build ' ;;
+*) echo "usage: tests/setup.sh build|deb|kmod|check" >&2; exit 2 ;;
 esac
 cc=$(command -v "${CC:-cc}" || command -v gcc || command -v clang)
 
@@ -47,6 +48,15 @@ needs() {
 	check	command shellcheck	shellcheck	the lint of scripts
 	check	command strace	strace	counts system calls
 	check	command debootstrap	debootstrap	a fresh root to install the packages in
+	kmod	command qemu-system-x86_64	qemu-system-x86	boots kernels
+	kmod	command cpio	cpio	their first file system
+	kmod	header libelf.h	libelf-dev	the debug kernel's build
+	kmod	command flex	flex	the debug kernel's build
+	kmod	command bison	bison	the debug kernel's build
+	kmod	command bc	bc	the debug kernel's build
+	kmod	command xz	xz-utils	unpacks its source
+	kmod	command sparse	sparse	checks the module
+	kmod	header libnl3/netlink/version.h	libnl-genl-3-dev	netlink tests
 	END
 }
 

@@ -48,7 +48,7 @@ WALLS = [
      "the library is linked into foreign programs: it brings nothing along"),
     ("daemon/", "include/llmclient.h|libclient/", "",
      "the daemon is no client of itself"),
-    ("kmod/", "", "include/uapi/", "the module shares the contract only"),
+    ("kmod/", "", "include/uapi/|kmod/", "the module shares the contract only"),
     ("daemon/(?!main)", r"kernels/\w+/", "",
      "op tables are chosen in main; others see ops.h"),
     ("daemon/(?!main|carrier_)", r"daemon/carrier_\w+", "",

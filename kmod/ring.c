@@ -1,0 +1,591 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * ring.c - see ring.h.
+ *
+ * Pumping moves items from the sessions' queues into the ring while it has
+ * room.  It happens whenever somebody comes by: a submission, a set-up, a TAKE,
+ * a poll.  A daemon that is busy takes from memory alone and is told by
+ * LLMD_RING_F_OVERFLOW when only a TAKE brings more.
+ *
+ * head is hostile: it counts only while it stands in [reaped, tail].  Elsewhere
+ * the ring is full for us, and TAKE says EPROTO.
+ */
+#include <linux/hrtimer.h>
+#include <linux/kernel.h>
+#include <linux/ktime.h>
+#include <linux/mm.h>
+#include <linux/mutex.h>
+#include <linux/pid.h>
+#include <linux/sched.h>
+#include <linux/slab.h>
+#include <linux/wait.h>
+
+#include "area.h"
+#include "compat.h"
+#include "event.h"
+#include "flight.h"
+#include "quota.h"
+#include "ring.h"
+#include "session.h"
+#include "trace.h"
+#include "turn.h"
+
+struct llm_ring {
+	struct llm_area ring;	/* header page, then entries: we write */
+	struct llm_area ctl;	/* one page: the daemon writes */
+	struct pid *pid;	/* of the opener; owned reference */
+
+	/* under llm_ring_lock; positions are free-running */
+	u32 entries;		/* power of two */
+	u32 reaped, tail;	/* [reaped, tail) is not acknowledged */
+	struct llm_session *owner[LLM_RING_ENTRIES];	/* of those; a reference each */
+};
+
+static DEFINE_MUTEX(llm_attach_lock);	/* one attaches, or leaves, at a time */
+
+/* under llm_ring_lock; state and epoch are written under llm_attach_lock too */
+static struct llm_ring *llm_ring;	/* /dev/llmd is open */
+static u32 llm_state;			/* LLM_DAEMON_NONE or _READY */
+static u32 llm_epoch;
+static u32 llm_kicks;			/* a TAKE sleeps while this stays the same */
+static struct io_uring_cmd *llm_parked;	/* a TAKE; who takes it out finishes it */
+static u64 llm_pushed, llm_redelivered;
+
+static DECLARE_WAIT_QUEUE_HEAD(llm_take_wq);
+
+/* ---- pages */
+
+static struct llmd_ring_hdr *llm_ring_hdr(struct llm_ring *r)
+{
+	return llm_area_at(&r->ring, 0);
+}
+
+static struct llmd_work *llm_ring_slot(struct llm_ring *r, u32 pos)
+{
+	return llm_area_at(&r->ring,
+			   LLMD_RING_HDR + (pos & (r->entries - 1)) * sizeof(struct llmd_work));
+}
+
+static u32 llm_ring_head(struct llm_ring *r)
+{
+	struct llmd_ctl *ctl = llm_area_at(&r->ctl, 0);
+
+	/* pairs with the daemon's release: what is before head is admitted or refused */
+	return smp_load_acquire(&ctl->head);
+}
+
+struct llm_area *llm_ring_area(struct llm_ring *r, u32 index)
+{
+	return index == LLMD_AREA_RING ? &r->ring : &r->ctl;
+}
+
+/* ---- from queues to the ring, and out of it.  All under llm_ring_lock. */
+
+static void llm_ring_trace_take(struct llm_session *s, const struct llm_sqe *e)
+{
+	trace_llm_take(s->tenant->key, s->id, e->op, e->stream, e->gen);
+}
+
+/* Let go of what head has passed.  False: head is not in the ring. */
+static bool llm_ring_reap(struct llm_ring *r)
+{
+	u32 head = llm_ring_head(r);
+
+	lockdep_assert_held(&llm_ring_lock);
+	if (head - r->reaped > r->tail - r->reaped)
+		return false;
+	for (; r->reaped != head; r->reaped++) {
+		struct llm_session *s = r->owner[r->reaped & (r->entries - 1)];
+		struct llmd_work *w = llm_ring_slot(r, r->reaped);
+
+		r->owner[r->reaped & (r->entries - 1)] = NULL;
+		if (w->kind == LLMD_WORK_SQE) {
+			llm_ring_trace_take(s, &w->sqe);
+			spin_lock(&s->lock);
+			/* pairs with the acquire in llm_flight_over() */
+			smp_store_release(&s->acked, s->acked + 1);
+			spin_unlock(&s->lock);
+		}
+		llm_session_put(s);
+	}
+	return true;
+}
+
+/* What the daemon of this epoch has to hear of @s next; 0: nothing.  s->lock. */
+static u32 llm_ring_next_kind(const struct llm_session *s)
+{
+	if (s->closed)
+		return s->told == llm_epoch ? LLMD_WORK_CLOSE : 0;
+	if (s->told != llm_epoch)
+		return LLMD_WORK_OPEN;
+	return s->next != s->tail ? LLMD_WORK_SQE : 0;
+}
+
+/* The next item of @s into the ring, which has room. */
+static void llm_ring_push(struct llm_ring *r, struct llm_session *s)
+{
+	struct llmd_work *w = llm_ring_slot(r, r->tail);
+	bool more;
+	u32 kind;
+
+	memset(w, 0, sizeof(*w));
+	w->session = s->id;
+	w->uid = from_kuid(&init_user_ns, s->uid);
+	w->tenant = s->tenant->key;
+	w->epoch = llm_epoch;
+	spin_lock(&s->lock);
+	kind = llm_ring_next_kind(s);
+	if (kind == LLMD_WORK_SQE) {
+		struct llm_queued *q = &s->queue[s->next++ & (s->lay.sq_entries - 1)];
+
+		w->sqe = q->sqe;
+		w->queued_ns = q->queued_ns;
+	} else {
+		w->queued_ns = ktime_get_ns();
+		s->told = kind == LLMD_WORK_OPEN ? llm_epoch : 0;
+	}
+	more = llm_ring_next_kind(s);
+	spin_unlock(&s->lock);
+	w->kind = kind;
+	if (kind) {
+		if (kind == LLMD_WORK_SQE)
+			trace_llm_queue(w->tenant, s->id, w->sqe.op, w->sqe.stream, w->sqe.gen);
+		kref_get(&s->ref);
+		r->owner[r->tail & (r->entries - 1)] = s;
+		r->tail++;
+		llm_pushed++;
+		/* the entry before the tail; pairs with the daemon's acquire */
+		smp_store_release(&llm_ring_hdr(r)->tail, r->tail);
+	}
+	llm_turn_done(s, kind, more);	/* may drop the list's reference */
+}
+
+/*
+ * Fill the ring.  A TAKE to complete after unlocking, if one was parked and
+ * there is work; sleeping ones are woken.
+ */
+static struct io_uring_cmd *llm_ring_pump(void)
+{
+	struct llm_ring *r = llm_ring;
+	struct io_uring_cmd *cmd = NULL;
+	struct llm_session *s;
+	u32 before;
+
+	lockdep_assert_held(&llm_ring_lock);
+	if (!r || llm_state == LLM_DAEMON_NONE || !llm_ring_reap(r))
+		return NULL;
+	before = r->tail;
+	while (r->tail - r->reaped < r->entries && (s = llm_turn_peek()))
+		llm_ring_push(r, s);
+	WRITE_ONCE(llm_ring_hdr(r)->flags, llm_turn_any() ? LLMD_RING_F_OVERFLOW : 0);
+	if (r->tail != r->reaped) {
+		cmd = llm_parked;
+		llm_parked = NULL;
+	}
+	if (r->tail != before)
+		wake_up_interruptible_poll(&llm_take_wq, EPOLLIN | EPOLLRDNORM);
+	return cmd;
+}
+
+/* In the task that issued the TAKE.  Nothing is consumed here, so nothing can be lost. */
+LLM_CMD_TW(llm_ring_take_tw)
+{
+	u32 n = 0;
+
+	spin_lock(&llm_ring_lock);
+	if (llm_ring)
+		n = llm_ring->tail - llm_ring->reaped;
+	spin_unlock(&llm_ring_lock);
+	llm_cmd_done(cmd, n, issue_flags);
+}
+
+static void llm_ring_finish(struct io_uring_cmd *cmd)
+{
+	if (cmd)
+		io_uring_cmd_complete_in_task(cmd, llm_ring_take_tw);
+}
+
+/* Entries ready after moving what fits, or -EPROTO. */
+static int llm_ring_ready(struct llm_ring *r)
+{
+	struct io_uring_cmd *cmd;
+	int n;
+
+	spin_lock(&llm_ring_lock);
+	cmd = llm_ring_pump();
+	n = llm_ring_reap(r) ? r->tail - r->reaped : -EPROTO;
+	spin_unlock(&llm_ring_lock);
+	llm_ring_finish(cmd);
+	return n;
+}
+
+/* ---- the daemon comes and goes */
+
+/* Has something for a daemon that may come: keeps its place. */
+static bool llm_ring_waits(const struct llm_session *s)
+{
+	return !s->closed && s->next != s->tail;
+}
+
+/*
+ * llm_ring_lock.  Empty the ring: what head has not passed is in its session's
+ * queue still, so next goes back and the session joins.  tail goes to wherever
+ * head stands.  How many entries went back.
+ */
+static u32 llm_ring_empty(struct llm_ring *r)
+{
+	u32 pos, nr = 0;
+
+	lockdep_assert_held(&llm_ring_lock);
+	llm_ring_reap(r);
+	for (pos = r->reaped; pos != r->tail; pos++) {
+		struct llm_session *s = r->owner[pos & (r->entries - 1)];
+
+		r->owner[pos & (r->entries - 1)] = NULL;
+		if (llm_ring_slot(r, pos)->kind == LLMD_WORK_SQE && !s->closed) {
+			spin_lock(&s->lock);
+			s->next = s->acked;
+			spin_unlock(&s->lock);
+			llm_turn_join(s);
+			nr++;
+		}
+		llm_session_put(s);
+	}
+	r->tail = r->reaped = llm_ring_head(r);
+	smp_store_release(&llm_ring_hdr(r)->tail, r->tail);
+	WRITE_ONCE(llm_ring_hdr(r)->flags, 0);
+	llm_redelivered += nr;
+	return nr;
+}
+
+static void llm_ring_tell(u32 state, u32 epoch)
+{
+	llm_session_announce(state, epoch);
+	llm_event_tell(LLM_EVENT_DAEMON, &(struct llm_event){ .state = state, .epoch = epoch });
+}
+
+/* llm_attach_lock */
+static void llm_ring_lose(struct llm_ring *r)
+{
+	u32 nr;
+
+	lockdep_assert_held(&llm_attach_lock);
+	if (llm_state == LLM_DAEMON_NONE)
+		return;
+	spin_lock(&llm_ring_lock);
+	llm_state = LLM_DAEMON_NONE;
+	llm_epoch++;
+	nr = llm_ring_empty(r);
+	llm_turn_sift(llm_ring_waits);
+	spin_unlock(&llm_ring_lock);
+	trace_llm_detach(llm_epoch, nr);
+	llm_ring_tell(LLM_DAEMON_NONE, llm_epoch);
+}
+
+int llm_ring_open(struct llm_ring **ret_ring)
+{
+	struct llm_ring *r = kzalloc(sizeof(*r), GFP_KERNEL_ACCOUNT);
+	u64 size = PAGE_ALIGN(LLMD_RING_HDR + LLM_RING_ENTRIES * sizeof(struct llmd_work));
+	int err;
+
+	if (!r)
+		return -ENOMEM;
+	r->entries = LLM_RING_ENTRIES;
+	r->pid = get_pid(task_tgid(current));
+	err = llm_area_init(&r->ring, LLMD_AREA_RING, size, size, NULL);
+	if (err)
+		goto out_free;
+	err = llm_area_init(&r->ctl, LLMD_AREA_CTL, PAGE_SIZE, PAGE_SIZE, NULL);
+	if (err)
+		goto out_ring;
+	llm_ring_hdr(r)->entries = r->entries;
+	spin_lock(&llm_ring_lock);
+	if (llm_ring)
+		err = -EBUSY;
+	else
+		llm_ring = r;
+	spin_unlock(&llm_ring_lock);
+	if (err)
+		goto out_ctl;
+	*ret_ring = r;
+	return 0;
+out_ctl:
+	llm_area_deinit(&r->ctl);
+out_ring:
+	llm_area_deinit(&r->ring);
+out_free:
+	put_pid(r->pid);
+	kfree(r);
+	return err;
+}
+
+void llm_ring_close(struct llm_ring *r)
+{
+	mutex_lock(&llm_attach_lock);
+	llm_ring_lose(r);
+	spin_lock(&llm_ring_lock);
+	WARN_ON_ONCE(llm_parked);	/* a parked command holds the file */
+	llm_ring = NULL;
+	spin_unlock(&llm_ring_lock);
+	mutex_unlock(&llm_attach_lock);
+	llm_area_deinit(&r->ctl);
+	llm_area_deinit(&r->ring);
+	put_pid(r->pid);
+	kfree(r);
+}
+
+/* Every session into the turns: the daemon has heard of none. */
+static u32 llm_ring_join_all(void)
+{
+	struct llm_session *s;
+	u32 index = 0, nr = 0;
+
+	while ((s = llm_session_next(&index))) {
+		spin_lock(&llm_ring_lock);
+		if (!s->closed) {
+			llm_turn_join(s);
+			nr++;
+		}
+		spin_unlock(&llm_ring_lock);
+		llm_session_put(s);
+		cond_resched();
+	}
+	return nr;
+}
+
+int llm_ring_attach(struct llm_ring *r, struct llmd_attach *attach)
+{
+	u32 entries = attach->ring_entries ?: LLM_RING_ENTRIES;
+
+	if (attach->flags || attach->abi != LLM_ABI_VERSION)
+		return -EINVAL;
+	if (entries > LLM_RING_ENTRIES || !is_power_of_2(entries))
+		return -EINVAL;
+	mutex_lock(&llm_attach_lock);
+	llm_ring_lose(r);
+	spin_lock(&llm_ring_lock);
+	r->entries = entries;		/* the ring is empty */
+	r->tail = r->reaped = llm_ring_head(r);
+	llm_state = LLM_DAEMON_READY;
+	llm_epoch++;
+	llm_ring_hdr(r)->entries = entries;
+	llm_ring_hdr(r)->epoch = llm_epoch;
+	smp_store_release(&llm_ring_hdr(r)->tail, r->tail);
+	spin_unlock(&llm_ring_lock);
+	attach->epoch = llm_epoch;
+	attach->ring_entries = entries;
+	/* who is set up from here on joins by llm_ring_opened(); told tells both apart */
+	attach->nr_sessions = llm_ring_join_all();
+	trace_llm_attach(llm_epoch, attach->nr_sessions);
+	llm_ring_tell(LLM_DAEMON_READY, llm_epoch);
+	mutex_unlock(&llm_attach_lock);
+	llm_ring_ready(r);
+	return 0;
+}
+
+void llm_ring_detach(struct llm_ring *r)
+{
+	mutex_lock(&llm_attach_lock);
+	llm_ring_lose(r);
+	mutex_unlock(&llm_attach_lock);
+}
+
+/* ---- TAKE, asleep */
+
+static bool llm_ring_kicked(u32 before)
+{
+	return READ_ONCE(llm_kicks) != before;
+}
+
+int llm_ring_take(struct llm_ring *r, u64 timeout_ns)
+{
+	u32 kicks = READ_ONCE(llm_kicks);
+	int n = llm_ring_ready(r), err;
+
+	if (n || timeout_ns == ~0ULL)
+		return n;
+	if (timeout_ns)
+		err = wait_event_interruptible_hrtimeout(llm_take_wq,
+				(n = llm_ring_ready(r)) || llm_ring_kicked(kicks),
+				ns_to_ktime(min_t(u64, timeout_ns, KTIME_MAX)));
+	else
+		err = wait_event_interruptible(llm_take_wq, (n = llm_ring_ready(r)) ||
+					       llm_ring_kicked(kicks));
+	if (err == -ETIME)
+		return 0;
+	return err ? -EINTR : n;
+}
+
+void llm_ring_kick(void)
+{
+	struct io_uring_cmd *cmd;
+
+	spin_lock(&llm_ring_lock);
+	WRITE_ONCE(llm_kicks, llm_kicks + 1);
+	cmd = llm_parked;
+	llm_parked = NULL;
+	spin_unlock(&llm_ring_lock);
+	wake_up_interruptible(&llm_take_wq);
+	llm_ring_finish(cmd);
+}
+
+__poll_t llm_ring_poll(struct llm_ring *r, struct file *file, struct poll_table_struct *pt)
+{
+	int n;
+
+	poll_wait(file, &llm_take_wq, pt);
+	smp_mb();	/* on the queue before the ring is read; pairs with the lock in pump */
+	n = llm_ring_ready(r);
+	if (n < 0)
+		return EPOLLERR;
+	return n ? EPOLLIN | EPOLLRDNORM : 0;
+}
+
+#if LLM_HAVE_URING_CANCEL
+int llm_ring_uring_take(struct llm_ring *r, struct io_uring_cmd *cmd, unsigned int issue_flags)
+{
+	struct io_uring_cmd *done;
+	int n = llm_ring_ready(r);
+
+	if (n)
+		return n;
+	/*
+	 * Mark first, publish second: once it is published the command may be
+	 * completed by another task.  Once it is marked it may no longer be finished
+	 * by our return value, only by llm_cmd_done().
+	 */
+	llm_cmd_mark_cancelable(cmd, issue_flags);
+	spin_lock(&llm_ring_lock);
+	if (llm_parked) {
+		spin_unlock(&llm_ring_lock);
+		llm_cmd_done(cmd, -EBUSY, issue_flags);
+		return -EIOCBQUEUED;
+	}
+	llm_parked = cmd;
+	done = llm_ring_pump();	/* work came in between: that is us, or nothing */
+	spin_unlock(&llm_ring_lock);
+	llm_ring_finish(done);
+	return -EIOCBQUEUED;
+}
+
+void llm_ring_uring_cancel(struct io_uring_cmd *cmd, unsigned int issue_flags)
+{
+	bool mine;
+
+	spin_lock(&llm_ring_lock);
+	mine = llm_parked == cmd;
+	if (mine)
+		llm_parked = NULL;
+	spin_unlock(&llm_ring_lock);
+	/* not ours any more: the task work is on its way, it completes the command */
+	if (mine)
+		llm_cmd_done(cmd, -ECANCELED, issue_flags);
+}
+#else
+int llm_ring_uring_take(struct llm_ring *r, struct io_uring_cmd *cmd, unsigned int issue_flags)
+{
+	u32 kicks = READ_ONCE(llm_kicks);
+	int n = llm_ring_ready(r), err;
+
+	if (n)
+		return n;
+	/*
+	 * Nobody would tell us that the task dies, and a parked command would hold
+	 * its exit for ever.  Sleep in an io-wq worker instead; those are woken by a
+	 * signal when the request is cancelled.
+	 */
+	if (issue_flags & IO_URING_F_NONBLOCK)
+		return -EAGAIN;
+	err = wait_event_interruptible(llm_take_wq,
+				       (n = llm_ring_ready(r)) || llm_ring_kicked(kicks));
+	return err ? -EINTR : n;
+}
+
+void llm_ring_uring_cancel(struct io_uring_cmd *cmd, unsigned int issue_flags)
+{
+}
+#endif
+
+/* ---- sessions */
+
+void llm_ring_opened(struct llm_session *s)
+{
+	struct io_uring_cmd *cmd;
+
+	spin_lock(&llm_ring_lock);
+	/* with no daemon there is nothing to tell; ATTACH finds it in the table */
+	if (llm_state != LLM_DAEMON_NONE && !s->closed)
+		llm_turn_join(s);
+	cmd = llm_ring_pump();
+	spin_unlock(&llm_ring_lock);
+	llm_ring_finish(cmd);
+}
+
+void llm_ring_submitted(struct llm_session *s)
+{
+	struct io_uring_cmd *cmd;
+
+	spin_lock(&llm_ring_lock);
+	if (!s->closed)
+		llm_turn_join(s);
+	cmd = llm_ring_pump();
+	spin_unlock(&llm_ring_lock);
+	llm_ring_finish(cmd);
+}
+
+void llm_ring_closed(struct llm_session *s)
+{
+	struct io_uring_cmd *cmd;
+
+	spin_lock(&llm_ring_lock);
+	spin_lock(&s->lock);
+	s->closed = true;		/* nothing is queued any more */
+	s->tail = s->next;
+	spin_unlock(&s->lock);
+	if (llm_state != LLM_DAEMON_NONE && s->told == llm_epoch)
+		llm_turn_join(s);	/* CLOSE */
+	else
+		llm_turn_leave(s);
+	cmd = llm_ring_pump();
+	spin_unlock(&llm_ring_lock);
+	llm_ring_finish(cmd);
+	llm_flight_drop(s);
+}
+
+int llm_ring_kill(u64 id)
+{
+	struct llm_session *s = llm_session_find(id);
+	bool first;
+
+	if (!s)
+		return -ENOENT;
+	first = llm_session_fail(s);
+	if (first) {
+		trace_llm_kill(s->tenant->key, id);
+		llm_ring_closed(s);
+		llm_event_tell(LLM_EVENT_KILL, &(struct llm_event){ .tenant = s->tenant->key,
+								    .session = id });
+	}
+	llm_session_put(s);
+	return first ? 0 : -EALREADY;
+}
+
+void llm_ring_describe(struct llm_daemon_info *info)
+{
+	struct llm_ring *r;
+
+	*info = (struct llm_daemon_info){ .nr_sessions = llm_session_count() };
+	spin_lock(&llm_ring_lock);
+	r = llm_ring;
+	info->state = llm_state;
+	info->epoch = llm_epoch;
+	info->pushed = llm_pushed;
+	info->redelivered = llm_redelivered;
+	if (r) {
+		llm_ring_reap(r);
+		info->pid = pid_nr(r->pid);
+		info->ring_entries = r->entries;
+		info->ring_used = r->tail - r->reaped;
+	}
+	spin_unlock(&llm_ring_lock);
+}
