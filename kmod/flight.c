@@ -7,6 +7,7 @@
  * or cmpxchg, owns its charge.
  */
 #include <linux/atomic.h>
+#include <linux/nospec.h>
 #include <linux/rculist.h>
 #include <uapi/linux/llm.h>
 
@@ -25,7 +26,8 @@ int llm_flight_begin(struct llm_session *s, struct llm_sqe *e)
 	lockdep_assert_held(&s->lock);
 	if (!flies)
 		return llm_quota_submit(s->tenant, false, &e->class_);
-	slot = &s->flight[e->stream];
+	/* checked before; not to be passed in speculation either */
+	slot = &s->flight[array_index_nospec(e->stream, s->lay.nr_streams)];
 	/* a slot holds one stream: a newer request takes over the older's charge */
 	was = atomic64_xchg(slot, (u64)s->tail << 32 | e->gen);
 	err = llm_quota_submit(s->tenant, !was, &e->class_);

@@ -160,6 +160,18 @@ static void llm_ring_push(struct llm_ring *r, struct llm_session *s)
 	llm_turn_done(s, kind, more);	/* may drop the list's reference */
 }
 
+/* Take the parked TAKE out, if it is @only (NULL: whichever); the caller finishes it. */
+static struct io_uring_cmd *llm_ring_unpark(const struct io_uring_cmd *only)
+{
+	struct io_uring_cmd *cmd = llm_parked;
+
+	lockdep_assert_held(&llm_ring_lock);
+	if (only && cmd != only)
+		return NULL;
+	llm_parked = NULL;
+	return cmd;
+}
+
 /*
  * Fill the ring.  A TAKE to complete after unlocking, if one was parked and
  * there is work; sleeping ones are woken.
@@ -178,10 +190,8 @@ static struct io_uring_cmd *llm_ring_pump(void)
 	while (r->tail - r->reaped < r->entries && (s = llm_turn_peek()))
 		llm_ring_push(r, s);
 	WRITE_ONCE(llm_ring_hdr(r)->flags, llm_turn_any() ? LLMD_RING_F_OVERFLOW : 0);
-	if (r->tail != r->reaped) {
-		cmd = llm_parked;
-		llm_parked = NULL;
-	}
+	if (r->tail != r->reaped)
+		cmd = llm_ring_unpark(NULL);
 	if (r->tail != before)
 		wake_up_interruptible_poll(&llm_take_wq, EPOLLIN | EPOLLRDNORM);
 	return cmd;
@@ -422,8 +432,7 @@ void llm_ring_kick(void)
 
 	spin_lock(&llm_ring_lock);
 	WRITE_ONCE(llm_kicks, llm_kicks + 1);
-	cmd = llm_parked;
-	llm_parked = NULL;
+	cmd = llm_ring_unpark(NULL);
 	spin_unlock(&llm_ring_lock);
 	wake_up_interruptible(&llm_take_wq);
 	llm_ring_finish(cmd);
@@ -470,15 +479,13 @@ int llm_ring_uring_take(struct llm_ring *r, struct io_uring_cmd *cmd, unsigned i
 
 void llm_ring_uring_cancel(struct io_uring_cmd *cmd, unsigned int issue_flags)
 {
-	bool mine;
+	bool parked;
 
 	spin_lock(&llm_ring_lock);
-	mine = llm_parked == cmd;
-	if (mine)
-		llm_parked = NULL;
+	parked = llm_ring_unpark(cmd);
 	spin_unlock(&llm_ring_lock);
-	/* not ours any more: the task work is on its way, it completes the command */
-	if (mine)
+	/* not parked any more: the task work is on its way, it completes the command */
+	if (parked)
 		llm_cmd_done(cmd, -ECANCELED, issue_flags);
 }
 #else

@@ -83,8 +83,6 @@ static void llm_session_free(struct work_struct *work)
 {
 	struct llm_session *s = container_of(to_rcu_work(work), struct llm_session, free_work);
 
-	if (s->ready)
-		llm_quota_close(s->tenant, s->lay.nr_streams, s->memory);
 	llm_session_free_memory(s);
 	llm_tenant_put(s->tenant);
 	put_pid(s->pid);
@@ -97,6 +95,9 @@ static void llm_session_release(struct kref *ref)
 {
 	struct llm_session *s = container_of(ref, struct llm_session, ref);
 
+	/* at once: who closes one session and opens the next meets no limit */
+	if (s->ready)
+		llm_quota_close(s->tenant, s->lay.nr_streams, s->memory);
 	queue_rcu_work(llm_free_wq, &s->free_work);
 }
 

@@ -69,10 +69,8 @@ static u32 llm_submit_some(struct llm_session *s, u32 want, int *ret_err)
 				 s->lay.off_sq + (s->sq_head & mask) * sizeof(*sq));
 		llm_entry_fetch(&e, sq);
 		err = llm_entry_queue(s, &e);
-		if (err == -EINVAL && !n) {	/* dropped, so that it is not in the way */
-			s->sq_head++;
+		if (err == -EINVAL && !n)
 			WRITE_ONCE(s->host->sq_dropped, s->host->sq_dropped + 1);
-		}
 		if (err)
 			break;
 		s->sq_head++;

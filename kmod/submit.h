@@ -11,13 +11,14 @@ struct llm_sqe;
 /*
  * Consume up to @want entries of @s's submission ring.  Never sleeps.  How many
  * were queued; or, where that is none, why the first was not:
- *   -EINVAL   it makes no sense: it is consumed and dropped (HOST sq_dropped);
- *             or sq_tail is more than a ring ahead: nothing is consumed
+ *   -EINVAL   it makes no sense (HOST sq_dropped counts these), or sq_tail is
+ *             more than a ring ahead
  *   -EBUSY    the queue is full: the daemon has sq_entries of this session
  *   -EDQUOT   the tenant has its number of requests in flight
  *   -EAGAIN   the tenant submitted its number of entries this second
  *   -ESHUTDOWN  the session is over
- * An entry refused with one of the last four is not consumed.
+ * What is refused is not consumed: the client takes it back (sq_tail), mends it,
+ * or tries again.
  */
 int llm_submit(struct llm_session *s, u32 want);
 

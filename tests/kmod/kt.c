@@ -103,9 +103,14 @@ static int run_one(const struct kt *t)
 			return 1;
 		}
 	}
-	kill(-pid, SIGKILL); /* what it left running */
-	while (waitpid(-1, NULL, WNOHANG) > 0)
-		;
+	kill(-pid, SIGKILL); /* what it left running; it is ours now */
+	for (waited = 0; waitpid(-1, NULL, WNOHANG) >= 0; waited++) {
+		poll(NULL, 0, 5);
+		if (waited > 20 * 200) {
+			printf("# left a process that cannot be killed\n");
+			return 1;
+		}
+	}
 	if (WIFSIGNALED(status))
 		printf("# ended by signal %d\n", WTERMSIG(status));
 	return status != 0;

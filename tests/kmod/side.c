@@ -152,10 +152,16 @@ void daemon_close(struct daemon *d)
 
 int daemon_open(struct daemon *d)
 {
-	int err;
+	int err, tries;
 
 	memset(d, 0, sizeof(*d));
-	d->fd = open("/dev/llmd", O_RDWR | O_CLOEXEC);
+	/* a ring that ended lets its file go from a worker, a little later */
+	for (tries = 0; tries < 200; tries++) {
+		d->fd = open("/dev/llmd", O_RDWR | O_CLOEXEC);
+		if (d->fd >= 0 || errno != EBUSY)
+			break;
+		poll(NULL, 0, 10);
+	}
 	if (d->fd < 0)
 		return -1;
 	d->hdr = side_map(d->fd, LLMD_AREA_RING, RING_BYTES, PROT_READ);
