@@ -77,8 +77,10 @@ struct carrier {
 	 * repeats, the gens sort out.
 	 */
 	void (*ack)(struct carrier *c);
-	/* Mark @s to be woken; flush() sends: at most one wake a session a
-	 * step. */
+	/*
+	 * Mark @s to be woken; flush() moves its bell word (store-release) and
+	 * sends: at most one wake a session a step.
+	 */
 	void (*wake)(struct carrier *c, struct session *s);
 	/* Returns how many sessions were woken. */
 	uint32_t (*flush)(struct carrier *c);

@@ -45,7 +45,9 @@ static uint32_t inherit(const struct roster *r, struct handover_old *old)
 
 static int run(const struct child *c)
 {
-	struct handover in = { .ctl = c->ctl, .board = c->board };
+	struct handover in = { .ctl = c->ctl,
+			       .device = c->device,
+			       .board = c->board };
 	struct handover_old *old;
 
 	in.max_sessions = c->roster->limits.max_sessions;

@@ -20,6 +20,7 @@ struct roster;
 struct child {
 	pid_t keeper;	  /* the child dies with it */
 	int ctl;	  /* the engine's end */
+	int device;	  /* the module's node; -1: sessions are ours */
 	const int *close; /* [nr_close] descriptors of the keeper alone */
 	unsigned nr_close;
 	const struct guests *guests; /* their connections are closed too */

@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum type { PATH, NUMBER, SIZE, MODE, BACKEND };
+enum type { PATH, NUMBER, SIZE, MODE, BACKEND, CARRIER };
 
 static const struct key {
 	const char *name;
@@ -21,9 +21,12 @@ static const struct key {
 #define AT(f) offsetof(struct config, f)
 { "model", PATH, AT(model), 0, 0, "PATH",
   "directory of the model (Hugging Face layout)" },
-{ "socket", PATH, AT(socket), 0, 0, "PATH",
-  "where to listen [$LLM_SOCKET, $XDG_RUNTIME_DIR/llmd.sock; "
-  "root: /run/llmd/llmd.sock]" },
+{ "device", CARRIER, AT(device), 0, 0, "[PATH]",
+  "serve the kernel module's clients [" CONFIG_DEVICE ", where it is and "
+  "neither --socket nor $LLM_SOCKET says otherwise]" },
+{ "socket", CARRIER, AT(socket), 0, 0, "PATH",
+  "where to listen, without the module [$LLM_SOCKET, "
+  "$XDG_RUNTIME_DIR/llmd.sock; root: /run/llmd/llmd.sock]" },
 { "socket-mode", MODE, AT(socket_mode), 1, 0777, "OCTAL",
   "who may connect [0666 under /run, else 0600]" },
 { "backend", BACKEND, AT(backend), 0, 0, "cpu|null",
@@ -135,12 +138,14 @@ static int key_set(struct config *c, const struct key *k, const char *value,
 	char text[80];
 	uint64_t n;
 
-	if (k->type == PATH) {
+	if (k->type == PATH || k->type == CARRIER) {
 		if (!*value || strlen(value) >= PATH_MAX)
 			return err_set(err, -EINVAL,
 				       "%s: a path of %zu bytes, 1 to %d "
 				       "allowed",
 				       k->name, strlen(value), PATH_MAX - 1);
+		if (k->type == CARRIER)
+			*c->socket = *c->device = 0;
 		memcpy(at, value, strlen(value) + 1);
 		return 0;
 	}
@@ -279,8 +284,11 @@ static int option(struct config *c, int argc, char *const *argv, int *i,
 		return err_set(err, -EINVAL, "unknown option %.60s", arg);
 	if (name[len] == '=')
 		value = name + len + 1;
-	else if (*i + 1 < argc)
+	else if (*i + 1 < argc &&
+		 (!k || *k->arg != '[' || strncmp(argv[*i + 1], "--", 2)))
 		value = argv[++*i];
+	else if (k && *k->arg == '[')
+		value = CONFIG_DEVICE;
 	else
 		return err_set(err, -EINVAL, "%s wants a value", arg);
 	if (!config)
@@ -318,7 +326,7 @@ void config_help(void)
 {
 	unsigned i;
 
-	printf("usage: llmd --model PATH [--socket PATH] [OPTION...]\n"
+	printf("usage: llmd --model PATH [--device | --socket PATH] [OPTION...]\n"
 	       "Serve a language model to every process of this machine.\n\n");
 	for (i = 0; i < NR_KEYS; i++)
 		printf("  --%s %s\n        %s\n", keys[i].name, keys[i].arg,

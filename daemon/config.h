@@ -12,6 +12,7 @@
 
 struct err;
 
+#define CONFIG_DEVICE "/dev/llmd" /* --device without a path */
 #define CONFIG_FILE                                                            \
 	"/etc/llmd.conf" /* read where it is, and no other is named */
 
@@ -20,7 +21,9 @@ enum config_backend { CONFIG_CPU, CONFIG_NULL };
 /* Everything 0 or "" until told: the default of whoever uses it. */
 struct config {
 	char model[PATH_MAX];
+	/* which carrier: the one named last counts, and the other is "" */
 	char socket[PATH_MAX];
+	char device[PATH_MAX];
 	uint32_t socket_mode; /* permission bits; 0 = by where it stands */
 	uint32_t backend;     /* enum config_backend */
 	uint32_t threads;

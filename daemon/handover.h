@@ -49,7 +49,8 @@ struct handover_old {
 
 /* All that an engine finds when its process begins. */
 struct handover {
-	int ctl; /* its end of the pair; the keeper's hanging up ends it */
+	int ctl;    /* its end of the pair; the keeper's hanging up ends it */
+	int device; /* the module's node, open: its to close; -1: the socket */
 	struct board *board;
 	uint32_t max_sessions;		/* every index is below */
 	const struct handover_old *old; /* borrowed: [nr_old] */

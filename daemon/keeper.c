@@ -19,6 +19,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -28,6 +29,7 @@
 #include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -37,18 +39,47 @@
 
 static void tell_all(struct keeper *k)
 {
-	k->board->epoch = k->epoch;
+	if (!k->opt->device_path) /* else the module's, and the engine tells */
+		k->board->epoch = k->epoch;
 	roster_tell(&k->seating.roster, k->epoch, keeper_daemon(k));
 	monitor_daemon(&k->monitor, keeper_daemon(k), k->epoch);
 }
 
 /* ---- the engine ------------------------------------------------------ */
 
-static void engine_child(struct keeper *k, int ctl, pid_t self)
+/* Open the module's node for an engine to come; -1 where there is none. */
+static int device_open(const struct keeper *k, int *ret_fd)
+{
+	const char *path = k->opt->device_path;
+	struct stat st;
+	int fd, ret;
+
+	*ret_fd = -1;
+	if (!path)
+		return 0;
+	fd = open(path, O_RDWR | O_CLOEXEC);
+	if (fd < 0 && errno == EBUSY)
+		return err_set(k->err, -EBUSY,
+			       "%s: another daemon has it; one at a time, "
+			       "beside it --socket PATH",
+			       path);
+	if (fd < 0)
+		return err_set(k->err, -errno, "%s: %s", path, strerror(errno));
+	if (fstat(fd, &st) || !S_ISCHR(st.st_mode)) {
+		ret = err_set(k->err, -ENOTTY, "%s is no device", path);
+		close(fd);
+		return ret;
+	}
+	*ret_fd = fd;
+	return 0;
+}
+
+static void engine_child(struct keeper *k, int ctl, int device, pid_t self)
 {
 	const int mine[] = { k->listen.fd, k->epoll, k->signals, k->ctl };
 	struct child c = { .keeper = self,
 			   .ctl = ctl,
+			   .device = device,
 			   .close = mine,
 			   .nr_close = 4,
 			   .guests = &k->guests,
@@ -66,19 +97,28 @@ static int engine_start(struct keeper *k)
 {
 	uint64_t data;
 	pid_t self = getpid();
-	int sp[2], ret;
+	int sp[2], device, ret;
 
-	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sp) < 0)
-		return err_set(k->err, -errno, "socketpair: %s",
-			       strerror(errno));
+	ret = device_open(k, &device);
+	if (ret)
+		return ret;
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sp) < 0) {
+		ret = err_set(k->err, -errno, "socketpair: %s",
+			      strerror(errno));
+		if (device >= 0)
+			close(device);
+		return ret;
+	}
 	k->epoch++;
 	life_begin(&k->life, k->board);
 	tell_all(k);
 	k->ctl = sp[0];
 	k->engine = fork();
 	if (k->engine == 0)
-		engine_child(k, sp[1], self);
+		engine_child(k, sp[1], device, self);
 	close(sp[1]);
+	if (device >= 0) /* the engine's alone from here on */
+		close(device);
 	if (k->engine < 0) {
 		ret = err_set(k->err, -errno, "fork: %s", strerror(errno));
 		k->engine = 0;
@@ -117,8 +157,8 @@ static void on_ready(struct keeper *k)
 	snprintf(line, sizeof(line),
 		 "%.*s on %s, context %u, %u blocks of KV, pid %d",
 		 (int)sizeof(info->model.name), (char *)info->model.name,
-		 k->listen.path, info->model.context, info->kv_blocks,
-		 (int)getpid());
+		 k->opt->device_path ? k->opt->device_path : k->listen.path,
+		 info->model.context, info->kv_blocks, (int)getpid());
 	log_info("ready: %s", line);
 	snprintf(state, sizeof(state), "READY=1\nSTATUS=%s", line);
 	notify_send(state);
@@ -162,7 +202,9 @@ static void on_death(struct keeper *k, int status)
 	uint32_t hurt;
 
 	engine_bury(k);
-	hurt = roster_scan(&k->seating.roster);
+	hurt = k->opt->device_path ? shm_load(&k->board->info.running) +
+					     shm_load(&k->board->info.waiting)
+				   : roster_scan(&k->seating.roster);
 	/* the engine takes the pause from it; only where somebody felt it */
 	k->board->death_ns = hurt ? keeper_now() : 0;
 	switch (life_end(&k->life, k->board, status, k->draining, keeper_now(),
@@ -171,9 +213,9 @@ static void on_death(struct keeper *k, int status)
 		k->done = true;
 		break;
 	case LIFE_AGAIN:
-		log_warn("engine %d: %s; streams of %u sessions wait for the "
-			 "next",
-			 (int)pid, err.text, hurt);
+		log_warn("engine %d: %s; %s%u %s wait for the next", (int)pid,
+			 err.text, k->opt->device_path ? "" : "streams of ",
+			 hurt, k->opt->device_path ? "streams" : "sessions");
 		break;
 	case LIFE_OVER:
 		k->done = true;
@@ -227,7 +269,9 @@ static void drain_over(struct keeper *k, uint64_t now)
 		log_warn("the engine does not end; killed");
 		k->done = true;
 	} else if (now >= k->drain_ns) {
-		log_warn("drained for long enough; streams that run are cut");
+		log_warn("drained for long enough; streams that run %s",
+			 k->opt->device_path ? "wait for the next daemon"
+					     : "are cut");
 		k->drain_ns = UINT64_MAX;
 		k->kill_ns = now + END_TIMEOUT_NS;
 		if (k->engine)
@@ -241,7 +285,8 @@ static void look_at_step(struct keeper *k, uint64_t now)
 {
 	uint64_t pause = SECOND;
 
-	if (!k->engine || !k->seating.roster.nr) {
+	/* on the device nobody tells us whether there is a session */
+	if (!k->engine || (!k->opt->device_path && !k->seating.roster.nr)) {
 		k->look_ns = UINT64_MAX;
 		return;
 	}
@@ -265,7 +310,7 @@ static void on_clock(struct keeper *k)
 		drain_over(k, now);
 	if (now >= k->restart_ns && !k->done && engine_start(k)) {
 		/* no process, no descriptor: perhaps later */
-		k->done = k->life.lives == 1;
+		k->done = !k->life.served;
 		k->ret = k->done ? k->err->code : 0;
 		k->restart_ns = now + SECOND;
 		if (!k->done)
@@ -391,8 +436,9 @@ static int serve(struct keeper *k)
 {
 	struct err why;
 
-	k->ret = keeper_watch(k, EPOLL_CTL_ADD, k->listen.fd, EPOLLIN,
-			      EV(ON_LISTEN, 0, 0));
+	if (k->listen.fd >= 0)
+		k->ret = keeper_watch(k, EPOLL_CTL_ADD, k->listen.fd, EPOLLIN,
+				      EV(ON_LISTEN, 0, 0));
 	if (!k->ret)
 		loop(k);
 	if (k->engine) {
@@ -475,8 +521,10 @@ int keeper_run(const struct keeper_options *opt, struct err *err)
 		seating_deinit(&k->seating, &none);
 		goto out_loop;
 	}
-	ret = listen_open(&k->listen, opt->socket_path, opt->socket_mode,
-			  opt->make_dir, err);
+	k->listen.fd = -1;
+	if (!opt->device_path)
+		ret = listen_open(&k->listen, opt->socket_path,
+				  opt->socket_mode, opt->make_dir, err);
 	if (ret)
 		seating_deinit(&k->seating, &none);
 	else

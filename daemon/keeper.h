@@ -22,7 +22,15 @@ struct handover;
 
 /* Constant and borrowed for the whole call. */
 struct keeper_options {
+	/*
+	 * One of the two: where to listen, or the module's node (/dev/llmd).
+	 * With the device the module has the sessions; what is left to do here
+	 * is the engine's life, its blame and its clock.  The node is opened
+	 * for each engine anew and never kept, so the engine's death is what
+	 * closes it, and the engine itself needs no right to it.
+	 */
 	const char *socket_path;
+	const char *device_path;
 	mode_t socket_mode; /* who may connect: 0666 is everyone */
 	bool make_dir; /* make the socket's directory where it is missing */
 	/*

@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "daemon/board.h"
 #include "daemon/carrier.h"
+#include "daemon/carrier_dev.h"
 #include "daemon/carrier_sock.h"
 #include "daemon/config.h"
 #include "daemon/engine.h"
@@ -61,7 +62,8 @@ static int run_engine(void *arg, const struct handover *in)
 	int ret;
 
 	set_title(r->argv, r->argc, "llmd-engine");
-	ret = carrier_sock_start(in, &carrier, &err);
+	ret = in->device >= 0 ? carrier_dev_start(in, NULL, &carrier, &err)
+			      : carrier_sock_start(in, &carrier, &err);
 	if (ret) {
 		snprintf(in->board->failed, sizeof(in->board->failed), "%s",
 			 err.text);
@@ -88,6 +90,17 @@ static bool default_socket(char *path, size_t size)
 	else
 		snprintf(path, size, SYSTEM_SOCKET);
 	return !strcmp(path, SYSTEM_SOCKET);
+}
+
+/* The module where it is and is ours to serve, unless $LLM_SOCKET is set. */
+static bool default_carrier(struct config *c)
+{
+	const char *env = getenv("LLM_SOCKET");
+
+	if ((env && *env) || access(CONFIG_DEVICE, R_OK | W_OK))
+		return default_socket(c->socket, sizeof(c->socket));
+	snprintf(c->device, sizeof(c->device), "%s", CONFIG_DEVICE);
+	return false;
 }
 
 /* A system path is for every user, any other for its own. */
@@ -130,9 +143,12 @@ static int serve(struct config *c, struct role *r)
 	struct keeper_options o = { .engine = run_engine, .engine_arg = r };
 	struct err err = { 0 };
 
-	if (!*c->socket)
-		o.make_dir = default_socket(c->socket, sizeof(c->socket));
-	o.socket_path = c->socket;
+	if (!*c->socket && !*c->device)
+		o.make_dir = default_carrier(c);
+	if (*c->device)
+		o.device_path = c->device;
+	else
+		o.socket_path = c->socket;
 	o.socket_mode =
 		(mode_t)or_default(c->socket_mode, default_mode(c->socket));
 	o.limits.max_sessions =

@@ -12,6 +12,7 @@
 #include "include/llm_shm.h"
 
 #include <errno.h>
+#include <stddef.h>
 #include <string.h>
 #include <sys/random.h>
 
@@ -243,6 +244,20 @@ static void recover(struct engine *e, struct desk *d)
 	}
 }
 
+/*
+ * What is served.  vocab is the last store, and never 0: who finds it has all
+ * (on the device a client looks before any wake; pairs with its acquire).
+ */
+static void tell_model(struct session *s, const struct llm_model *m)
+{
+	const size_t at = offsetof(struct llm_model, vocab);
+
+	memcpy(s->model, m, at);
+	memcpy(&s->model->context, &m->context,
+	       sizeof(*m) - offsetof(struct llm_model, context));
+	shm_publish(&s->model->vocab, m->vocab);
+}
+
 static void open_session(struct engine *e, struct session *s)
 {
 	struct account *ac = account_open(&e->accounts, s->tenant);
@@ -259,7 +274,7 @@ static void open_session(struct engine *e, struct session *s)
 		return;
 	}
 	d->account = ac;
-	*s->model = e->model;
+	tell_model(s, &e->model);
 	mark(MARK_OPEN_MODEL);
 	s->priv = d;
 	d->next = e->desks;

@@ -138,8 +138,6 @@ struct wish_result wish_settle(struct wishes *w, struct session *s,
 		}
 		w->any_late |= *g.late != 0;
 	}
-	if (ret.bell)
-		shm_publish(&s->engine->bell, shm_load(&s->engine->bell) + 1);
 	return ret;
 }
 

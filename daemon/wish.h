@@ -66,8 +66,7 @@ struct wish_result {
 /*
  * After shm_fence(): read the wishes of the streams touched and of those
  * whose delay is over at @now_ns.  Futex wishes are woken here (it never
- * blocks); bells are left to the caller, one a session.  engine->bell moves
- * where one is due.
+ * blocks); bells are left to the caller, one a session, by carrier->wake().
  */
 struct wish_result wish_settle(struct wishes *w, struct session *s,
 			       uint64_t now_ns);

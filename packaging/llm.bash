@@ -3,7 +3,7 @@
 _llm() {
 	local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD - 1]} words
 	case $prev in
-	--socket | --model | --config)
+	--socket | --device | --model | --config)
 		mapfile -t COMPREPLY < <(compgen -f -- "$cur")
 		return
 		;;
