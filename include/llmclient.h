@@ -24,7 +24,8 @@
  * delivered can still be read", -EPROTO "what answers makes no sense", -E2BIG
  * "a struct with fields this library does not know".  An engine that dies and
  * is restarted is not an error: streams pause and go on with the same tokens
- * (llmc_epoch()).  A signal ends no call; its handler may llmc_cancel().
+ * (llmc_epoch()).  On the device that holds for llmd as a whole: sessions wait
+ * for the next one.  A signal ends no call; its handler may llmc_cancel().
  *
  * Threads: a session belongs to one thread at a time; as many threads as you
  * like, each with a session of its own.
@@ -56,18 +57,21 @@ struct llmc_options {
 	uint32_t nr_streams; /* at a time; default 64, most LLM_MAX_STREAMS */
 	uint32_t sq_entries; /* submissions not yet taken; a power of two */
 	uint32_t resv;	     /* 0 */
-	const char *socket;  /* path; NULL: llmc_default_socket() */
+	const char *socket;  /* or device; NULL: llmc_default_socket() */
 	uint64_t arena_size; /* bytes for prompts not yet taken */
 	uint64_t log_size;   /* bytes for prompts, tokens and texts kept */
 };
 #define LLMC_OPTIONS_SIZE ((uint32_t)sizeof(struct llmc_options))
 
 /*
- * Open a session with the service at @opt->socket (@opt may be NULL).  0 and
- * *ret_session, which llmc_close() ends; -ENOENT or -ECONNREFUSED: no daemon
- * there; -EACCES: not for you; -EDQUOT: too many sessions; -EPROTO: not an
- * llmd; -ETIMEDOUT: no answer in 30 s; -ENAMETOOLONG, -EINVAL, -ENOMEM, and
- * what else the keeper refuses with.  Usually it takes under a millisecond.
+ * Open a session with the service at @opt->socket (@opt may be NULL): a Unix
+ * socket of llmd's, or the device of the kernel module, which it is where the
+ * path names a character device.  0 and *ret_session, which llmc_close() ends;
+ * -ENOENT or -ECONNREFUSED: no daemon there (a device is given 2 s: one may be
+ * about to start again); -EACCES: not for you; -EDQUOT: too many sessions, or
+ * too much memory; -EPROTO: not an llmd, not our device; -ETIMEDOUT: no answer
+ * in 30 s; -ENAMETOOLONG, -EINVAL, -ENOMEM, and what else the keeper or the
+ * kernel refuses with.  Usually it takes under a millisecond.
  */
 int llmc_open(struct llmc **ret_session, const struct llmc_options *opt);
 /* End it: its streams are cancelled, its memory goes.  NULL is fine. */
@@ -76,9 +80,11 @@ void llmc_close(struct llmc *s);
 /* One line about the last call of this thread that failed; never NULL. */
 const char *llmc_error(void);
 /*
- * Where the service is looked for: $LLM_SOCKET; else the first that exists of
- * $XDG_RUNTIME_DIR/llmd.sock and /run/llmd/llmd.sock; else the latter.  Valid
- * until the thread's next call.
+ * Where the service is looked for: $LLM_SOCKET; else $LLM_DEVICE; else /dev/llm
+ * where it may be opened (not so where LLM_DEVICE is set and empty); else the
+ * first that exists of $XDG_RUNTIME_DIR/llmd.sock and /run/llmd/llmd.sock; else
+ * the latter.  llmc_open() without a path also goes on to those sockets where
+ * nobody serves the device.  Valid until the thread's next call.
  */
 const char *llmc_default_socket(void);
 /* "0.1.0" */
@@ -124,9 +130,11 @@ struct llmc_request {
 /*
  * Submit; *ret_stream is a stream that llmc_release() gives back.  0; -EINVAL
  * for what this library can see is wrong (the rest comes as the stream's end:
- * LLM_END_REFUSED); -EAGAIN: all streams, the ring or the arena are in use;
- * -EMSGSIZE: the prompt is larger than the arena; -EPIPE.  What @req points to
- * is copied.  One system call.
+ * LLM_END_REFUSED); -EAGAIN: all streams, the ring or the arena are in use, or
+ * (on the device) too many submissions this second; -EDQUOT: (on the device)
+ * your quota of requests in flight is used up; -EMSGSIZE: the prompt is larger
+ * than the arena; -EPIPE.  A call that fails leaves nothing behind: read on,
+ * and submit again.  What @req points to is copied.  One system call.
  */
 int llmc_submit(struct llmc *s, const struct llmc_request *req,
 		struct llmc_stream **ret_stream);
@@ -218,11 +226,15 @@ struct llmc_stream *llmc_next(struct llmc *s, struct llmc_stream *prev);
 
 /* ---- the service ----------------------------------------------------- */
 
-/* Counters of the service at @socket (NULL: the default one). */
+/*
+ * Counters of the service at @socket (NULL: the default one).  At a device
+ * only model, daemon and epoch are known here, and uptime_ns is 0: the module
+ * counts, and llmctl(8) shows it.
+ */
 int llmc_info(const char *socket, struct llm_info *ret);
 /*
  * Sessions there, one's own user's or (root) all; *ret_list is the caller's
- * to free().
+ * to free().  -EOPNOTSUPP at a device: llmctl(8) lists those.
  */
 int llmc_list(const char *socket, struct llm_session_info **ret_list,
 	      uint32_t *ret_nr);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* admin.c - looking at the service and administering it: a connection each. */
 #include "libclient/internal.h"
+#include "include/llm_shm.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -31,11 +32,39 @@ static int take_one(void *list, uint32_t nr, void *ret, size_t size)
 	return nr ? 0 : llmc_fail(-EPROTO, "an empty answer");
 }
 
+/* A device has no keeper to ask: what a session of one's own shows. */
+static int device_info(const char *path, struct llm_info *ret)
+{
+	struct llmc_options o = { .size = LLMC_OPTIONS_SIZE,
+				  .nr_streams = 1,
+				  .sq_entries = 1,
+				  .arena_size = 4096,
+				  .log_size = 4096,
+				  .socket = path };
+	struct llmc *s;
+	int r = llmc_open(&s, &o);
+
+	if (r)
+		return r;
+	*ret = (struct llm_info){
+		.size = sizeof(*ret),
+		.daemon = shm_load(&s->host->daemon),
+		.epoch = llmc_epoch(s),
+		.model = *llmc_model(s),
+	};
+	llmc_close(s);
+	return 0;
+}
+
 int llmc_info(const char *socket, struct llm_info *ret)
 {
 	void *list;
 	uint32_t nr;
-	int r = ask(socket, LLM_HELLO_INFO, sizeof(*ret), &list, &nr);
+	int r;
+
+	if (llmc_is_device(socket ? socket : llmc_default_socket()))
+		return device_info(socket, ret);
+	r = ask(socket, LLM_HELLO_INFO, sizeof(*ret), &list, &nr);
 
 	return r ? r : take_one(list, nr, ret, sizeof(*ret));
 }

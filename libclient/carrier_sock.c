@@ -22,7 +22,7 @@
 #include <time.h>
 #include <unistd.h>
 
-static void sock_bell(struct llmc *s)
+static int sock_submit(struct llmc *s)
 {
 	/*
 	 * What was stored is out before the buffer is found full; pairs with
@@ -32,6 +32,18 @@ static void sock_bell(struct llmc *s)
 	if (send(s->fd, "b", 1, MSG_DONTWAIT | MSG_NOSIGNAL) < 0 &&
 	    (errno == EPIPE || errno == ECONNRESET))
 		s->gone = true;
+	return 0; /* what is lost with the service is told by reading */
+}
+
+static void sock_cancel(struct llmc *s)
+{
+	sock_submit(s); /* the same bell */
+}
+
+static uint32_t sock_head(struct llmc *s)
+{
+	/* pairs with the engine's store-release after its last copy */
+	return shm_acquire(&s->engine->sq_head);
 }
 
 static int sock_drain(struct llmc *s)
@@ -74,28 +86,13 @@ static void sock_close(struct llmc *s)
 }
 
 static const struct carrier carrier_sock = {
-	.bell = sock_bell,
+	.submit = sock_submit,
+	.cancel = sock_cancel,
+	.head = sock_head,
 	.sleep = sock_sleep,
 	.drain = sock_drain,
 	.close = sock_close,
 };
-
-const char *llmc_default_socket(void)
-{
-	static __thread char path[sizeof(((struct sockaddr_un *)0)->sun_path)];
-	const char *env = getenv("LLM_SOCKET");
-	const char *run = getenv("XDG_RUNTIME_DIR");
-
-	if (env && *env)
-		return env;
-	if (run && *run) {
-		int n = snprintf(path, sizeof(path), "%s/llmd.sock", run);
-
-		if (n < (int)sizeof(path) && !access(path, F_OK))
-			return path;
-	}
-	return "/run/llmd/llmd.sock";
-}
 
 /* A keeper that stands still must not hang who asks; loading may take long. */
 #define ANSWER_S 30
@@ -201,7 +198,7 @@ static int say_hello(int fd, const void *hello, size_t size,
 }
 
 /* The reply's layout is llmd's word; a slip in it must not crash a client. */
-static bool layout_sane(const struct llm_setup *u)
+bool llmc_layout_sane(const struct llm_setup *u)
 {
 	uint64_t client = u->area_size[LLM_AREA_CLIENT];
 	uint64_t engine = u->area_size[LLM_AREA_ENGINE];
@@ -284,7 +281,7 @@ int llmc_sock_open(struct llmc *s, const char *path,
 	if (s->fd < 0)
 		return s->fd;
 	ret = say_hello(s->fd, &h, sizeof(h), &rep, fds, &nr_fds);
-	if (!ret && (nr_fds != LLM_HELLO_FDS || !layout_sane(&rep.setup)))
+	if (!ret && (nr_fds != LLM_HELLO_FDS || !llmc_layout_sane(&rep.setup)))
 		ret = llmc_fail(-EPROTO, "%s: a session without its memory",
 				path);
 	s->su = rep.setup;
@@ -300,9 +297,15 @@ int llmc_sock_open(struct llmc *s, const char *path,
 int llmc_sock_hello(const char *path, const void *hello, size_t size,
 		    struct llm_hello_reply *ret)
 {
+	const char *at = path ? path : llmc_default_socket();
 	int fd, rc;
 
-	fd = connect_to(path ? path : llmc_default_socket());
+	if (llmc_is_device(at))
+		return llmc_fail(-EOPNOTSUPP,
+				 "%s: the device is looked at and administered "
+				 "by llmctl",
+				 at);
+	fd = connect_to(at);
 	if (fd < 0)
 		return fd;
 	rc = say_hello(fd, hello, size, ret, NULL, NULL);

@@ -2,10 +2,12 @@
 /* client.c - sessions: open, close, what is served. */
 #include "libclient/internal.h"
 #include "include/llm_shm.h"
+#include "libclient/carrier_dev.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #ifndef LLM_VERSION
 #define LLM_VERSION "0"
@@ -58,6 +60,25 @@ static int check_options(const struct llmc_options *o)
 	return 0;
 }
 
+/*
+ * To where @path says.  NULL is where the service is looked for: a device
+ * that nobody serves stands back behind a socket.
+ */
+static int open_at(struct llmc *s, const char *path,
+		   const struct llm_setup *want)
+{
+	const char *at = path ? path : llmc_default_socket();
+	int ret;
+
+	if (!llmc_is_device(at))
+		return llmc_sock_open(s, at, want);
+	ret = llmc_dev_open(s, at, want);
+	if (path || ret != -ECONNREFUSED || access(llmc_where_socket(), F_OK))
+		return ret;
+	*s = (struct llmc){ .fd = -1 };
+	return llmc_sock_open(s, llmc_where_socket(), want);
+}
+
 int llmc_open(struct llmc **ret_session, const struct llmc_options *opt)
 {
 	struct llmc_options o = { .size = LLMC_OPTIONS_SIZE };
@@ -81,19 +102,21 @@ int llmc_open(struct llmc **ret_session, const struct llmc_options *opt)
 	want.nr_streams = o.nr_streams;
 	want.arena_size = o.arena_size;
 	want.log_size = o.log_size;
-	ret = llmc_sock_open(s, o.socket ? o.socket : llmc_default_socket(),
-			     &want);
+	ret = open_at(s, o.socket, &want);
 	if (ret)
 		goto out_free;
 	s->streams = calloc(s->su.nr_streams, sizeof(*s->streams));
-	s->arena_end = calloc(s->su.sq_entries, sizeof(*s->arena_end));
-	if (!s->streams || !s->arena_end) {
+	s->entry = calloc(s->su.sq_entries, sizeof(*s->entry));
+	if (!s->streams || !s->entry) {
 		ret = llmc_fail(-ENOMEM, "out of memory");
 		goto out_close;
 	}
 	for (i = 0; i < s->su.nr_streams; i++) {
 		s->streams[i].s = s;
 		s->streams[i].slot = i;
+		/* opening may have armed one */
+		s->streams[i].arm =
+			(uint32_t)(shm_load(&s->wish[i].arm_want) >> 32);
 	}
 	*ret_session = s;
 	return 0;
@@ -102,7 +125,7 @@ out_close:
 	s->carrier->close(s);
 out_free:
 	free(s->streams);
-	free(s->arena_end);
+	free(s->entry);
 	free(s);
 	return ret;
 }
@@ -112,7 +135,7 @@ void llmc_close(struct llmc *s)
 	if (!s)
 		return;
 	s->carrier->close(s);
-	free(s->arena_end);
+	free(s->entry);
 	free(s->streams);
 	free(s);
 }

@@ -14,8 +14,19 @@
 
 /* How a session reaches the service: what socket and device differ in. */
 struct carrier {
-	/* tell the engine that sq_tail (or a cancel) has moved; never blocks */
-	void (*bell)(struct llmc *s);
+	/*
+	 * One entry more is in the ring, sq_tail is stored: tell of it.  0, or
+	 * a negative errno where it was refused and is still in the ring: the
+	 * caller takes it back.  Never blocks.
+	 */
+	int (*submit)(struct llmc *s);
+	/* a cancel_gen was stored: tell of it.  Never blocks. */
+	void (*cancel)(struct llmc *s);
+	/*
+	 * Entries, counted from the first, that the engine has admitted,
+	 * refused or dropped: what they named in ARENA is ours again.
+	 */
+	uint32_t (*head)(struct llmc *s);
 	/* sleep until woken: 1, 0 time is over, -EPIPE */
 	int (*sleep)(struct llmc *s, int timeout_ms);
 	/* take pending wakes off the descriptor: 0 or -EPIPE */
@@ -42,12 +53,19 @@ struct llmc_stream {
 	const struct llm_alt *alt;
 };
 
+/* One place of the ring, as we remember it. */
+struct llmc_entry {
+	uint64_t arena_end; /* arena_head after it */
+	uint32_t slot, gen;
+};
+
 struct llmc {
 	const struct carrier *carrier;
 	int fd;	   /* connection or device; owned */
 	bool gone; /* the service hung up */
 	struct llm_setup su;
-	size_t client_size, engine_size, host_size; /* bytes mapped */
+	/* bytes mapped; where ARENA is a mapping of its own, arena_size */
+	size_t client_size, arena_size, engine_size, host_size;
 	/* written by: us; read by: the engine */
 	struct llm_client_ctl *ctl;
 	struct llm_sqe *sqe;   /* [sq_entries] */
@@ -60,10 +78,11 @@ struct llmc {
 	const uint8_t *base;	/* start of ENGINE */
 	/* private */
 	uint32_t tail;	/* of the ring: entries submitted */
+	uint32_t head;	/* device: entries that carrier->head() found passed */
 	uint32_t freed; /* entries whose arena room is taken back */
 	/* room in use: [tail, head) modulo arena_size; both only count up */
 	uint64_t arena_head, arena_tail;
-	uint64_t *arena_end; /* owned: [sq_entries] head after each entry */
+	struct llmc_entry *entry; /* owned: [sq_entries] */
 	uint32_t next_slot;
 	struct llmc_stream *streams; /* owned: [nr_streams] */
 };
@@ -99,6 +118,13 @@ int llmc_sock_recv(int fd, void *buf, size_t size);
  */
 int llmc_sock_ask(const char *path, const void *hello, size_t size,
 		  size_t elem_size, void **ret_list, uint32_t *ret_nr);
+/* carrier_sock.c: is the layout that the service told of one at all? */
+bool llmc_layout_sane(const struct llm_setup *u);
+
+/* where.c: does @path name a character device? */
+bool llmc_is_device(const char *path);
+/* where.c: the first socket that exists, else the system's. */
+const char *llmc_where_socket(void);
 
 /* stream.c: the commit word, if it is of this gen; 0 where not admitted yet. */
 uint64_t llmc_stream_word(const struct llmc_stream *st);

@@ -25,7 +25,7 @@ uint64_t llmc_stream_word(const struct llmc_stream *st)
 /* The engine has passed the entry, and the word is not of its gen. */
 static bool stream_dropped(const struct llmc_stream *st)
 {
-	uint32_t head = shm_acquire(&st->s->engine->sq_head);
+	uint32_t head = st->s->carrier->head(st->s);
 
 	return (int32_t)(head - st->ring_pos) >= 0 && !llmc_stream_word(st);
 }
@@ -75,7 +75,11 @@ static int not_now(const struct llmc *s)
 	if (s->gone)
 		return llmc_fail(-EPIPE, "the service is gone");
 	if (shm_load(&s->host->daemon) == LLM_DAEMON_FAILED)
-		return llmc_fail(-EPIPE, "the engine failed for good");
+		return llmc_fail(-EPIPE, "the engine failed for good, or the "
+					 "session was ended");
+	if (shm_load(&s->engine->broken))
+		return llmc_fail(-EPIPE, "the service has given this session "
+					 "up");
 	return -EAGAIN;
 }
 
@@ -355,7 +359,7 @@ void llmc_cancel(struct llmc_stream *st)
 {
 	/* idempotent, and still there to be read after a crash */
 	shm_store(&st->s->wish[st->slot].cancel_gen, (uint64_t)st->gen);
-	st->s->carrier->bell(st->s);
+	st->s->carrier->cancel(st->s);
 }
 
 void llmc_release(struct llmc_stream *st)

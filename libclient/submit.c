@@ -3,7 +3,11 @@
  * submit.c - prompts in: arena room, an entry, the tail, the bell.
  *
  * Arena room is a ring in order of submission: an entry's room is free once
- * the engine's head has passed the entry.  gens count up a slot, from 1.
+ * the engine has passed the entry.  gens count up a slot, from 1.
+ *
+ * The device may refuse an entry (a quota, a full queue of the kernel's): it
+ * is taken out of the ring again and the call fails, as if it had not been.
+ * It is not left there for the next bell: nobody else would ring one.
  */
 #include "libclient/internal.h"
 #include "include/llm_shm.h"
@@ -15,12 +19,11 @@
 /* Take back the room of entries that the engine has passed. */
 static void reclaim(struct llmc *s)
 {
-	/* pairs with the engine's store-release after its last copy */
-	uint32_t head = shm_acquire(&s->engine->sq_head);
+	uint32_t head = s->carrier->head(s);
 
 	for (; (int32_t)(head - s->freed) > 0 && s->freed != s->tail;
 	     s->freed++)
-		s->arena_tail = s->arena_end[s->freed % s->su.sq_entries];
+		s->arena_tail = s->entry[s->freed % s->su.sq_entries].arena_end;
 	/* nothing is in flight: begin anew, so that a large prompt fits whole */
 	if (s->freed == s->tail)
 		s->arena_head = s->arena_tail = 0;
@@ -67,7 +70,8 @@ static int check(const struct llmc *s, const struct llmc_request *req)
 	if (s->gone)
 		return llmc_fail(-EPIPE, "the service is gone");
 	if (shm_load(&s->host->daemon) == LLM_DAEMON_FAILED)
-		return llmc_fail(-EPIPE, "the engine failed for good");
+		return llmc_fail(-EPIPE, "the engine failed for good, or the "
+					 "session was ended");
 	if (req->flags & own)
 		return llmc_fail(-EINVAL, "flags 0x%x are the library's own",
 				 req->flags & own);
@@ -138,12 +142,37 @@ static void begin_gen(struct llmc_stream *st, uint64_t user_data)
 	st->user_data = user_data;
 }
 
+/*
+ * Entry, place and gen are set; ring it in.  Where that is refused nothing of
+ * it remains: @before is the stream as it was.
+ */
+static int ring_in(struct llmc *s, struct llmc_stream *st,
+		   const struct llmc_stream *before, uint64_t arena_head)
+{
+	struct llmc_entry *e = &s->entry[s->tail % s->su.sq_entries];
+	uint64_t old_head = s->arena_head;
+	int ret;
+
+	s->arena_head = arena_head;
+	*e = (struct llmc_entry){ arena_head, st->slot, st->gen };
+	st->ring_pos = ++s->tail;
+	/* entry, prompt and params before it; who takes it acquires it */
+	shm_publish(&s->ctl->sq_tail, s->tail);
+	ret = s->carrier->submit(s);
+	if (!ret)
+		return 0;
+	shm_publish(&s->ctl->sq_tail, --s->tail);
+	s->arena_head = old_head;
+	*st = *before;
+	return ret;
+}
+
 int llmc_submit(struct llmc *s, const struct llmc_request *request,
 		struct llmc_stream **ret_stream)
 {
 	struct llmc_request req;
 	size_t prompt, params, size;
-	struct llmc_stream *st;
+	struct llmc_stream *st, before;
 	uint64_t at = 0, room;
 	int ret;
 
@@ -172,16 +201,12 @@ int llmc_submit(struct llmc *s, const struct llmc_request *request,
 				 s->su.nr_streams);
 	room = at % s->su.arena_size;
 	fill_arena(s, &req, room, params, prompt);
+	before = *st;
 	begin_gen(st, req.user_data);
 	s->sqe[s->tail % s->su.sq_entries] =
 		entry(st, &req, room, params, prompt);
-	if (size)
-		s->arena_head = at + size;
-	s->arena_end[s->tail % s->su.sq_entries] = s->arena_head;
-	st->ring_pos = ++s->tail;
-	/* entry, prompt and params before it; the engine acquires it */
-	shm_publish(&s->ctl->sq_tail, s->tail);
-	s->carrier->bell(s);
-	*ret_stream = st;
-	return 0;
+	ret = ring_in(s, st, &before, size ? at + size : s->arena_head);
+	if (!ret)
+		*ret_stream = st;
+	return ret;
 }
