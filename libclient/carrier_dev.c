@@ -117,8 +117,7 @@ static int dev_submit(struct llmc *s)
 	do {
 		ret = enter(s, 1, 0, 0);
 	} while (ret == -EINTR);
-	/* its head says whether the kernel has it, whatever the call said */
-	if (shm_acquire(&s->host->sq_head) == s->tail)
+	if (ret == 1)
 		return 0;
 	return refused(s, ret < 0 ? ret : -EBUSY);
 }

@@ -83,7 +83,8 @@ static json_t *info_json(const struct llm_info *i)
 		{ "kv_shared", i->kv_shared },
 		{ "kv_saved", i->kv_saved },
 	};
-	size_t k;
+	/* at a device the counters are the module's: none but the epoch */
+	size_t k, nr = i->uptime_ns ? sizeof(rows) / sizeof(*rows) : 1;
 
 	hex(i->model.digest, sizeof(i->model.digest), digest);
 	m = json_pack("{s:s, s:s, s:I, s:I, s:I, s:I, s:b, s:b}", "name",
@@ -98,7 +99,7 @@ static json_t *info_json(const struct llm_info *i)
 			    json_string(i->daemon < 4 ? daemon_names[i->daemon]
 						      : "unknown"));
 	json_object_set_new(o, "model", m ? m : json_null());
-	for (k = 0; k < sizeof(rows) / sizeof(*rows); k++)
+	for (k = 0; k < nr; k++)
 		json_object_set_new(o, rows[k].name,
 				    json_integer((json_int_t)rows[k].value));
 	return o;

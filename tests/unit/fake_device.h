@@ -57,7 +57,6 @@ static struct fdev {
 	int maps; /* of ring and ctl */
 	/* the test's knobs: negative errnos, 0 = none */
 	int refuse_setup, refuse_enter, refuse_getfd, refuse_attach;
-	bool swallow; /* ENTER says no, though it has taken the entry */
 	/* what was seen */
 	uint32_t nr_enter, nr_wait, nr_wake, nr_woken, nr_take, nr_kick;
 } fdev;
@@ -262,7 +261,11 @@ static inline int fdev_submit(struct fdev_session *s, uint32_t nr)
 		(struct llm_sqe *)(s->area[LLM_AREA_CLIENT] + s->su.off_sq);
 	uint32_t tail = shm_acquire(&fdev_client(s)->sq_tail);
 
-	if (fdev.refuse_enter && !fdev.swallow)
+	if (fdev.refuse_enter == -EINVAL && nr) { /* not to be in the way */
+		fdev_host(s)->sq_dropped++;
+		shm_publish(&fdev_host(s)->sq_head, head + 1);
+	}
+	if (fdev.refuse_enter)
 		return fdev.refuse_enter;
 	for (i = 0; i < nr && head + i != tail; i++) {
 		if (s->qtail - s->qhead == s->qmax)
@@ -274,7 +277,7 @@ static inline int fdev_submit(struct fdev_session *s, uint32_t nr)
 		return -EBUSY;
 	shm_publish(&fdev_host(s)->sq_head, head + i);
 	fdev_pump();
-	return fdev.refuse_enter ? fdev.refuse_enter : (int)i;
+	return (int)i;
 }
 
 static inline int fdev_enter(struct fdev_session *s, const struct llm_enter *e)

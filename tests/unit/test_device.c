@@ -296,24 +296,6 @@ TEST(a_refused_entry_fails_the_call_and_wedges_nothing)
 	end_engine();
 }
 
-/* A signal, say: the call failed, the entry was taken.  HOST knows. */
-TEST(what_the_kernel_has_taken_counts_whatever_the_call_says)
-{
-	struct llmc_stream *st;
-	struct llmc *s;
-
-	begin(true);
-	s = open_session();
-	fdev.refuse_enter = -ENOMEM;
-	fdev.swallow = true;
-	CHECK_EQ(submit(s, 5, &st), 0);
-	fdev.refuse_enter = 0;
-	fdev.swallow = false;
-	check_tokens(st, 5);
-	close_session(s);
-	end_engine();
-}
-
 TEST(a_session_that_was_ended_says_so_everywhere)
 {
 	struct llmc_stream *st, *more;
