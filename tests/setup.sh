@@ -50,6 +50,7 @@ needs() {
 	check	command debootstrap	debootstrap	a fresh root to install the packages in
 	kmod	command qemu-system-x86_64	qemu-system-x86	boots kernels
 	kmod	command cpio	cpio	their first file system
+	kmod	command busybox	busybox-static	the programs in it
 	kmod	header libelf.h	libelf-dev	the debug kernel's build
 	kmod	command flex	flex	the debug kernel's build
 	kmod	command bison	bison	the debug kernel's build

@@ -19,6 +19,7 @@ kmod:
 	@echo "built $(B)/kmod/llm.ko"
 check-kmod:
 	@tests/setup.sh kmod
+	$(INNER) tests
 	@$(KMOD_RUN) $(if $(ONLY),-t $(ONLY)) $(KERNELS)
 check-kmod-debug:
 	@tests/setup.sh kmod

@@ -8,6 +8,9 @@ LLM=$B/llm
 TMP=$(mktemp -d /tmp/llm-test-XXXXXX)
 passed=0 failed=0 skipped=0
 SOCK=$TMP/s LOG=$TMP/log PID=''
+CARRIER=(--socket "$SOCK")
+# the kernel module's node stands for the socket everywhere
+[[ ${LLM_CARRIER:-} == device ]] && SOCK=/dev/llm CARRIER=(--device /dev/llmd)
 export SOCK
 
 trap '[[ -z $PID ]] || { kill -KILL "$PID"; wait "$PID"; } 2>/dev/null; rm -rf "$TMP"' EXIT
@@ -60,11 +63,11 @@ for k in sys.argv[2].split("."): o = o[int(k)] if isinstance(o, list) else o[k]
 print(o if isinstance(o, str) else json.dumps(o))' "$OUT" "$1"
 }
 
-# serve ARGS...: an llmd on SOCK; 1 where it did not get ready
+# serve ARGS...: an llmd for SOCK; 1 where it did not get ready
 serve() {
 	local i
 	: >"$LOG"
-	"$B/llmd" --socket "$SOCK" "$@" >>"$LOG" 2>&1 </dev/null &
+	"$B/llmd" "${CARRIER[@]}" "$@" >>"$LOG" 2>&1 </dev/null &
 	PID=$!
 	for ((i = 0; i < 300; i++)); do
 		grep -q ready "$LOG" && return 0

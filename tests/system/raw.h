@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * raw.h - the contract spoken by hand, without libllmclient: what a hostile
- * or a suspicious client does.  Used by the torture and the attacks.
+ * or a suspicious client does.  Used by the torture and the attacks.  A path
+ * that names a character device is the kernel module's; all else is alike.
  *
  * Stream slot i owns RAW_ROOM bytes of ARENA at i * RAW_ROOM: parameters
  * first, the prompt behind.  One thread a struct raw.
@@ -10,14 +11,17 @@
 #define RAW_H
 
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/futex.h>
 #include <poll.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/un.h>
 #include <time.h>
@@ -30,7 +34,8 @@
 #define RAW_MAX_PROMPT 200u
 
 struct raw {
-	int conn, fd[LLM_HELLO_FDS];
+	int conn, fd[LLM_HELLO_FDS]; /* device: conn is its, fd are -1 */
+	int device, refused; /* the kernel's errno for the entry rung last */
 	struct llm_setup su;
 	uint8_t *client, *arena;
 	const uint8_t *host, *engine;
@@ -60,6 +65,38 @@ static inline int raw_connect(const char *path)
 	return fd;
 }
 
+static inline void *raw_map(const struct raw *r, int area, int prot)
+{
+	return mmap(NULL, r->su.area_size[area], prot, MAP_SHARED, r->conn,
+		    (off_t)LLM_MMAP_OFF(area));
+}
+
+/* What is served is told a little later, as raw_open_device() is done. */
+static inline int raw_open_device(struct raw *r, const char *path)
+{
+	memset(r, 0, sizeof(*r));
+	memset(r->fd, 0xff, sizeof(r->fd));
+	r->device = 1;
+	r->conn = open(path, O_RDWR | O_CLOEXEC);
+	if (r->conn < 0)
+		return -errno;
+	r->su = (struct llm_setup){ .size = sizeof(r->su),
+				    .sq_entries = RAW_STREAMS,
+				    .nr_streams = RAW_STREAMS,
+				    .arena_size = RAW_STREAMS * RAW_ROOM,
+				    .log_size = 8u << 20 };
+	if (ioctl(r->conn, LLM_IOC_SETUP, &r->su))
+		return -errno;
+	r->client = raw_map(r, LLM_AREA_CLIENT, PROT_READ | PROT_WRITE);
+	r->arena = raw_map(r, LLM_AREA_ARENA, PROT_READ | PROT_WRITE);
+	r->host = raw_map(r, LLM_AREA_HOST, PROT_READ);
+	r->engine = raw_map(r, LLM_AREA_ENGINE, PROT_READ);
+	if (r->client == MAP_FAILED || r->arena == MAP_FAILED ||
+	    (void *)r->host == MAP_FAILED || (void *)r->engine == MAP_FAILED)
+		return -ENOMEM;
+	return 0;
+}
+
 /* 0 or a negative errno. */
 static inline int raw_open(struct raw *r, const char *path)
 {
@@ -74,8 +111,11 @@ static inline int raw_open(struct raw *r, const char *path)
 			    .msg_control = cb,
 			    .msg_controllen = sizeof(cb) };
 	struct cmsghdr *c;
+	struct stat st;
 	ssize_t n;
 
+	if (!stat(path, &st) && S_ISCHR(st.st_mode))
+		return raw_open_device(r, path);
 	memset(r, 0, sizeof(*r));
 	r->conn = raw_connect(path);
 	if (r->conn < 0)
@@ -116,12 +156,16 @@ static inline void raw_close(struct raw *r)
 {
 	int i;
 
-	munmap(r->client, r->su.area_size[LLM_AREA_CLIENT] +
-				  r->su.area_size[LLM_AREA_ARENA]);
+	munmap(r->client,
+	       r->su.area_size[LLM_AREA_CLIENT] +
+		       (r->device ? 0 : r->su.area_size[LLM_AREA_ARENA]));
+	if (r->device)
+		munmap(r->arena, r->su.area_size[LLM_AREA_ARENA]);
 	munmap((void *)r->host, r->su.area_size[LLM_AREA_HOST]);
 	munmap((void *)r->engine, r->su.area_size[LLM_AREA_ENGINE]);
 	for (i = 0; i < LLM_HELLO_FDS; i++)
-		close(r->fd[i]);
+		if (r->fd[i] >= 0)
+			close(r->fd[i]);
 	close(r->conn);
 }
 
@@ -160,8 +204,41 @@ static inline uint64_t raw_peek(const struct raw *r, uint32_t slot)
 			   slot);
 }
 
+static inline const struct llm_host_ctl *raw_host(const struct raw *r)
+{
+	return (const struct llm_host_ctl *)r->host;
+}
+
+/* Entries whose place in the ring is free again; pairs with their release. */
+static inline uint32_t raw_head(const struct raw *r)
+{
+	return r->device ? shm_acquire(&raw_host(r)->sq_head)
+			 : shm_acquire(&raw_eng(r)->sq_head);
+}
+
+/* Until the kernel has all, or has refused one; a full queue empties. */
+static inline void raw_enter(struct raw *r)
+{
+	struct llm_enter e = { .size = sizeof(e) };
+	uint32_t tries = 0;
+
+	r->refused = 0;
+	while ((e.to_submit = r->tail - raw_head(r)) && !r->refused) {
+		if (ioctl(r->conn, LLM_IOC_ENTER, &e) >= 0 || errno == EINTR)
+			continue;
+		if (errno != EBUSY || ++tries > 20000)
+			r->refused = errno;
+		else
+			usleep(500);
+	}
+}
+
 static inline void raw_bell(struct raw *r)
 {
+	if (r->device) {
+		raw_enter(r);
+		return;
+	}
 	shm_fence(); /* the tail is out before the buffer is found full */
 	(void)!send(r->conn, "b", 1, MSG_DONTWAIT | MSG_NOSIGNAL);
 }
@@ -171,8 +248,7 @@ static inline int raw_push(struct raw *r, const struct llm_sqe *e)
 {
 	struct llm_sqe *ring = (struct llm_sqe *)(r->client + r->su.off_sq);
 
-	/* pairs with the engine's store-release: the slot is free */
-	if (r->tail - shm_acquire(&raw_eng(r)->sq_head) >= r->su.sq_entries)
+	if (r->tail - raw_head(r) >= r->su.sq_entries)
 		return 0;
 	ring[r->tail % r->su.sq_entries] = *e;
 	shm_publish(&raw_ctl(r)->sq_tail, ++r->tail);
@@ -218,7 +294,8 @@ static inline uint32_t raw_submit(struct raw *r, uint32_t slot,
 
 /*
  * What became of the last submission to @slot: -EAGAIN not looked at yet, 0
- * admitted, EINVAL dropped, else the errno of its refusal.
+ * admitted, EINVAL dropped (on the device that is never seen), else the errno
+ * of its refusal.
  */
 static inline int raw_result(const struct raw *r, uint32_t slot)
 {
@@ -230,7 +307,8 @@ static inline int raw_result(const struct raw *r, uint32_t slot)
 		return LLM_COMMIT_END(w) == LLM_END_REFUSED
 			       ? (int)raw_record(r, slot)->error
 			       : 0;
-	return (int32_t)(head - r->pos[slot]) >= 0 ? EINVAL : -EAGAIN;
+	return !r->device && (int32_t)(head - r->pos[slot]) >= 0 ? EINVAL
+								 : -EAGAIN;
 }
 
 static inline void raw_cancel(struct raw *r, uint32_t slot)
@@ -270,8 +348,16 @@ static inline int raw_sleep(struct raw *r, int timeout_ms)
 	int woken = poll(&p, 1, timeout_ms) > 0;
 	ssize_t n = 1;
 
-	while (woken && (n = recv(r->conn, b, sizeof(b), MSG_DONTWAIT)) ==
-				(ssize_t)sizeof(b))
+	if (r->device && woken) {
+		if (p.revents & (POLLERR | POLLHUP))
+			return -1;
+		/* pairs with the engine's release of the bell */
+		shm_store(&raw_ctl(r)->bell_seen,
+			  shm_acquire(&raw_eng(r)->bell));
+	}
+	while (!r->device && woken &&
+	       (n = recv(r->conn, b, sizeof(b), MSG_DONTWAIT)) ==
+		       (ssize_t)sizeof(b))
 		;
 	if (woken && n == 0)
 		return -1;

@@ -1,13 +1,16 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * serve.h - start an llmd for a test, find its engine, stop it.  One a struct;
- * the socket lies in a fresh folder under /tmp.
+ * the socket lies in a fresh folder under /tmp.  LLM_CARRIER=device in the
+ * environment: it serves the kernel module instead, whose node stands for the
+ * socket everywhere.
  */
 #ifndef SERVE_H
 #define SERVE_H
 
 #include <fcntl.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -27,6 +30,21 @@ static inline const char *serve_build(void)
 	const char *b = getenv("LLM_BUILD");
 
 	return b ? b : "build";
+}
+
+static inline bool serve_device(void)
+{
+	const char *c = getenv("LLM_CARRIER");
+
+	return c && !strcmp(c, "device");
+}
+
+/* LLM_SLOW: how many times slower than a processor this one may be. */
+static inline unsigned serve_slow(void)
+{
+	const char *n = getenv("LLM_SLOW");
+
+	return n && atoi(n) > 0 ? (unsigned)atoi(n) : 1;
 }
 
 /* The child of @pid whose comm is llmd-engine; 0: none now. */
@@ -79,7 +97,8 @@ static inline int serve_stop(struct serve *s)
 		}
 	}
 	s->pid = 0;
-	unlink(s->sock);
+	if (!serve_device())
+		unlink(s->sock);
 	unlink(s->log);
 	snprintf(cmd, sizeof(cmd), "%s", s->dir);
 	rmdir(cmd);
@@ -87,7 +106,7 @@ static inline int serve_stop(struct serve *s)
 }
 
 /*
- * Run @binary (under the build folder) with @args (NULL-terminated; --socket
+ * Run @binary (under the build folder) with @args (NULL-terminated; the carrier
  * is added) and wait until the log says "ready".  0, or -1 when it ended or
  * 30 s passed: the end of its log goes to stdout.
  */
@@ -103,14 +122,17 @@ static inline int serve_start(struct serve *s, const char *binary,
 	snprintf(s->dir, sizeof(s->dir), "/tmp/llm-test-XXXXXX");
 	if (!mkdtemp(s->dir))
 		return -1;
-	snprintf(s->sock, sizeof(s->sock), "%s/s", s->dir);
+	if (serve_device())
+		snprintf(s->sock, sizeof(s->sock), "/dev/llm");
+	else
+		snprintf(s->sock, sizeof(s->sock), "%s/s", s->dir);
 	snprintf(s->log, sizeof(s->log), "%s/log", s->dir);
 	snprintf(path, sizeof(path), "%s/%s", serve_build(), binary);
 	av[n++] = path;
 	for (i = 0; args[i] && n < 36; i++)
 		av[n++] = args[i];
-	av[n++] = "--socket";
-	av[n++] = s->sock;
+	av[n++] = serve_device() ? "--device" : "--socket";
+	av[n++] = serve_device() ? "/dev/llmd" : s->sock;
 	av[n] = NULL;
 	s->pid = fork();
 	if (s->pid == 0) {

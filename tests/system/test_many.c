@@ -222,7 +222,8 @@ static struct held settle(const struct held *before)
 		struct held h_ = settle(&(before));                            \
 		struct llm_session_info *list_ = NULL;                         \
 		uint32_t nr_ = 99;                                             \
-		llmc_list(llmd.sock, &list_, &nr_);                            \
+		if (llmc_list(llmd.sock, &list_, &nr_) == -EOPNOTSUPP)         \
+			nr_ = 0; /* the module lists them */                   \
 		free(list_);                                                   \
 		CHECK_EQ(h_.sessions, 0);                                      \
 		CHECK_EQ(nr_, 0);                                              \

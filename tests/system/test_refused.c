@@ -190,7 +190,7 @@ TEST(T25_each_wrong_entry_is_refused_and_nobody_else_feels_it)
 	static const char *const args[] = { "--backend", "null", NULL };
 	struct llm_info info = { 0 };
 	struct raw r;
-	uint32_t i, lines = 0;
+	uint32_t i, lines = 0, kernel = 0;
 	char why[160];
 	int ret;
 
@@ -201,6 +201,12 @@ TEST(T25_each_wrong_entry_is_refused_and_nobody_else_feels_it)
 	for (i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
 		ROW(rows[i].name);
 		CHECK(push(&r, &rows[i]));
+		if (r.refused) { /* the kernel saw it already, and dropped it */
+			CHECK_EQ(r.refused, EINVAL);
+			kernel++;
+			CHECK(good_again(&r));
+			continue;
+		}
 		ret = outcome(&r, BAD);
 		CHECK(ret > 0);
 		if (rows[i].error)
@@ -212,7 +218,8 @@ TEST(T25_each_wrong_entry_is_refused_and_nobody_else_feels_it)
 		lines += !strchr(why, '\n');
 		CHECK(good_again(&r));
 	}
-	CHECK_EQ(lines, sizeof(rows) / sizeof(*rows));
+	CHECK_EQ(lines + kernel, sizeof(rows) / sizeof(*rows));
+	CHECK(serve_device() || !kernel);
 	ROW("a stream that does not exist");
 	CHECK(raw_push(&r, &(struct llm_sqe){ .op = LLM_OP_GENERATE,
 					      .stream = RAW_STREAMS,
@@ -220,13 +227,15 @@ TEST(T25_each_wrong_entry_is_refused_and_nobody_else_feels_it)
 					      .max_tokens = 1 }));
 	raw_bell(&r);
 	CHECK(good_again(&r));
-	CHECK(shm_load(&raw_eng(&r)->sq_dropped) > 0);
+	CHECK(shm_load(&raw_eng(&r)->sq_dropped) > 0 ||
+	      shm_load(&raw_host(&r)->sq_dropped) == kernel + 1);
 	ROW("after");
 	raw_close(&r);
 	llmc_info(llmd.sock, &info);
 	CHECK_EQ(serve_stop(&llmd), 0);
 	CHECK_EQ(info.restarts, 0);
-	CHECK_EQ(info.refused, sizeof(rows) / sizeof(*rows));
+	if (!serve_device()) /* where the module counts */
+		CHECK_EQ(info.refused, sizeof(rows) / sizeof(*rows));
 }
 
 /* Segfault the engine in the step of a long prompt, until it is given up. */
