@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 # llm - tokens as an operating-system service.
 #   make           everything into build/
-#   make demo      install what is needed, build, show it
+#   make demo      install what is needed, build, show it (demo-vm: with the kernel module)
 #   make check     install what is needed, build, run every test
 #   make quick     unit, small ops, system over the socket: at each save
 #   make install   PREFIX=/usr/local DESTDIR=
@@ -151,7 +151,7 @@ compile_commands.json: Makefile
 clean:
 	rm -rf build compile_commands.json
 
-include packaging/install.mk tests/kmod/kmod.mk
+include packaging/install.mk tests/kmod/kmod.mk tests/vm/vm.mk
 .PHONY: all tests marks objs benches setup demo check quick lint bench torture sim fuzz clean
 .DELETE_ON_ERROR:
 .SECONDARY:
