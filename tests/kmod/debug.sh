@@ -6,12 +6,12 @@
 # nice 19.  Needs: flex bison bc libelf-dev xz-utils.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
-mirror="" security="" dir=""
+mirror="" dir=""
 . "$here/apt.sh"
 out=$1/debug
 mkdir -p "$out/build"
 out=$(cd "$out" && pwd)
-stamp=$(cat "$here/debug.config" "$0" | cksum)
+stamp=$(cksum <"$here/debug.config")
 [ -e "$out/done" ] && [ "$(cat "$out/stamp" 2>/dev/null)" = "$stamp" ] && exit 0
 rm -f "$out/done"
 

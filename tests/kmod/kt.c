@@ -71,11 +71,11 @@ bool kt_debug(void)
 }
 
 /* A stuck test: where it and its children are, then the end of it. */
-static void end_stuck(pid_t pid)
+static void end_stuck(pid_t pid, long limit_s)
 {
 	char path[64], buf[4096];
 
-	printf("# over its %d s\n", LIMIT_S);
+	printf("# over its %ld s\n", limit_s);
 	snprintf(path, sizeof(path), "/proc/%d/stack", pid);
 	if (host_slurp(path, buf, sizeof(buf)))
 		printf("# %s", buf);
@@ -84,7 +84,8 @@ static void end_stuck(pid_t pid)
 
 static int run_one(const struct kt *t)
 {
-	int status = 0, waited = 0;
+	long limit_s = LIMIT_S + kt_arg("fuzz_s", 0), waited = 0;
+	int status = 0;
 	pid_t pid = fork();
 
 	if (pid == 0) {
@@ -96,9 +97,9 @@ static int run_one(const struct kt *t)
 	setpgid(pid, pid);
 	while (waitpid(pid, &status, WNOHANG) == 0) {
 		poll(NULL, 0, 5);
-		if (++waited == LIMIT_S * 200)
-			end_stuck(pid);
-		if (waited > (LIMIT_S + 20) * 200) {
+		if (++waited == limit_s * 200)
+			end_stuck(pid, limit_s);
+		if (waited > (limit_s + 20) * 200) {
 			printf("# and cannot be killed\n");
 			return 1;
 		}

@@ -578,7 +578,7 @@ KTEST(K14_19, "a daemon that asks itself does not block itself")
 	CHECK_EQ(daemon_wake(&d, v.id), 0); /* nobody sleeps */
 	CHECK_EQ(client_enter(&c, 0, LLM_ENTER_WAIT, 0), 0);
 	CHECK(LLM_COMMIT_STATE(client_word(&c, 1)) == LLM_ST_END);
-	/* the last put of the client's file is in this thread, under way to TAKE */
+	/* the last put of the client's file is in this thread */
 	client_close(&c);
 	CHECK_EQ(daemon_take(&d, 0), 1);
 	CHECK_EQ(daemon_peek(&d)->kind, LLMD_WORK_CLOSE);

@@ -2,9 +2,10 @@
 /*
  * What fails in the middle leaves nothing, and is undone once.
  *
- * On a kernel with fault injection each operation is run with its first, second,
- * ... allocation (and user copy) failing, until it has none left to fail.  A stock
- * kernel has only the failures that a caller can bring about; those are repeated.
+ * On a kernel with fault injection each operation is run with its first,
+ * second, ... allocation (and user copy) failing, until it has none left to
+ * fail.  A stock kernel has only the failures that a caller can bring about;
+ * those are repeated.
  */
 #include "host.h"
 #include "kt.h"

@@ -1,0 +1,371 @@
+// SPDX-License-Identifier: MIT
+/*
+ * Hostile processes with random calls, offsets and words, for a bounded time:
+ * the kernel has nothing to say, and who behaves is served.  kt.fuzz_s=N.
+ */
+#include "host.h"
+#include "kt.h"
+#include "side.h"
+
+#include <fcntl.h>
+#include <liburing.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+
+#define NR_FDS	6
+#define NR_MAPS 8
+
+/* One hostile process. */
+struct fuzz {
+	uint64_t seed;
+	const char *path; /* what it opens */
+	int fd[NR_FDS];
+	struct {
+		char *p;
+		size_t len;
+		bool writable;
+	} map[NR_MAPS];
+	struct io_uring ring;
+	bool has_ring;
+};
+
+static uint32_t rnd(struct fuzz *f)
+{
+	f->seed = f->seed * 6364136223846793005ull + 1442695040888963407ull;
+	return (uint32_t)(f->seed >> 33);
+}
+
+/* Small numbers, bounds and anything. */
+static uint64_t rnd_value(struct fuzz *f)
+{
+	static const uint64_t edges[] = {
+		0,	    1,	      2,    3,		63,	    64,
+		4095,	    4096,     4097, 65535,	65536,	    1u << 20,
+		1u << 30,   1u << 31, ~0u,  1ull << 32, 1ull << 34, 1ull << 44,
+		1ull << 63, ~0ull,    ~1ull
+	};
+
+	switch (rnd(f) % 4) {
+	case 0:
+		return rnd(f) % 16;
+	case 1:
+		return edges[rnd(f) % (sizeof(edges) / sizeof(edges[0]))] +
+		       rnd(f) % 3 - 1;
+	case 2:
+		return rnd(f);
+	default:
+		return (uint64_t)rnd(f) << 32 | rnd(f);
+	}
+}
+
+static int rnd_fd(struct fuzz *f)
+{
+	return f->fd[rnd(f) % NR_FDS];
+}
+
+static void reopen(struct fuzz *f)
+{
+	int *fd = &f->fd[rnd(f) % NR_FDS];
+
+	if (*fd >= 0)
+		close(*fd);
+	if (rnd(f) % 8 == 0)
+		*fd = dup(rnd_fd(f));
+	else
+		*fd = open(f->path,
+			   O_RDWR | O_CLOEXEC | (rnd(f) % 2 ? O_NONBLOCK : 0));
+}
+
+static void setup(struct fuzz *f)
+{
+	struct llm_setup s = { .size = sizeof(s) };
+
+	if (rnd(f) % 2) {
+		s.sq_entries = 1u << rnd(f) % 8;
+		s.nr_streams = 1 + rnd(f) % 70;
+		s.arena_size = 4096 << rnd(f) % 5;
+		s.log_size = 4096 << rnd(f) % 5;
+	}
+	if (rnd(f) % 4 == 0)
+		((uint32_t *)&s)[rnd(f) % (sizeof(s) / 4)] =
+			(uint32_t)rnd_value(f);
+	ioctl(rnd_fd(f), LLM_IOC_SETUP, &s);
+}
+
+/* A known or unknown call with words that make some sense, or none. */
+static void call(struct fuzz *f)
+{
+	static const unsigned long ops[] = {
+		LLM_IOC_SETUP,	 LLM_IOC_ENTER,	  LLM_IOC_ENTER,
+		LLMD_IOC_ATTACH, LLMD_IOC_TAKE,	  LLMD_IOC_WAKE,
+		LLMD_IOC_GETFD,	 LLMD_IOC_DETACH, LLMD_IOC_KICK,
+	};
+	static const uint32_t sizes[] = { 160, 24, 24, 24, 16, 16, 176, 0, 0 };
+	uint64_t arg[64];
+	size_t i, k = rnd(f) % 9;
+	int ret;
+
+	for (i = 0; i < 64; i++)
+		arg[i] = rnd(f) % 3 ? 0 : rnd_value(f);
+	*(uint32_t *)arg = rnd(f) % 8 ? sizes[k] : (uint32_t)rnd_value(f);
+	if (ops[k] == LLM_IOC_ENTER && rnd(f) % 8) {
+		struct llm_enter *e = (void *)arg;
+
+		e->flags &= 1;
+		e->resv = 0;
+		e->to_submit = rnd(f) % 80;
+		e->timeout_ns = 1 + rnd(f) % 200000;
+	}
+	if (ops[k] == LLMD_IOC_TAKE)
+		((struct llmd_take *)arg)->timeout_ns =
+			rnd(f) % 4 ? ~0ull : 1 + rnd(f) % 300000;
+	if (ops[k] == LLMD_IOC_GETFD)
+		((struct llmd_getfd *)arg)->session =
+			(uint64_t)(rnd(f) % 64) << 32 | rnd(f) % 64;
+	ret = ioctl(rnd_fd(f), rnd(f) % 16 ? ops[k] : rnd(f),
+		    rnd(f) % 16 ? arg : (void *)(uintptr_t)rnd_value(f));
+	if (ret > 2 && ops[k] == LLMD_IOC_GETFD) {
+		int *fd = &f->fd[rnd(f) % NR_FDS];
+
+		if (*fd >= 0)
+			close(*fd);
+		*fd = ret;
+	}
+}
+
+static void remap(struct fuzz *f)
+{
+	size_t i = rnd(f) % NR_MAPS, len = 4096ul << rnd(f) % 6;
+	bool writable = rnd(f) % 2;
+	off_t off = (off_t)(rnd(f) % 4 ? LLM_MMAP_OFF(rnd(f) % 5) +
+						 (rnd(f) % 4) * 4096ull
+				       : rnd_value(f) & ~4095ull);
+
+	if (f->map[i].p)
+		munmap(f->map[i].p, f->map[i].len);
+	f->map[i].p =
+		mmap(NULL, len, writable ? PROT_READ | PROT_WRITE : PROT_READ,
+		     rnd(f) % 8 ? MAP_SHARED : MAP_PRIVATE, rnd_fd(f), off);
+	f->map[i].len = len;
+	f->map[i].writable = writable;
+	if (f->map[i].p == MAP_FAILED)
+		f->map[i].p = NULL;
+	else if (!writable)
+		mprotect(f->map[i].p, len, PROT_READ | PROT_WRITE);
+}
+
+static void scribble(struct fuzz *f)
+{
+	size_t i = rnd(f) % NR_MAPS, n, words;
+	uint32_t *w = (uint32_t *)f->map[i].p;
+
+	if (!w || !f->map[i].writable)
+		return;
+	words = f->map[i].len / 4;
+	for (n = rnd(f) % 64; n; n--)
+		w[rnd(f) % words] = (uint32_t)rnd_value(f);
+	if (rnd(f) % 2)
+		w[0] = rnd(f) % 100; /* a tail or a head that may be right */
+}
+
+static void text(struct fuzz *f)
+{
+	static char buf[70000];
+	int fd = rnd_fd(f), flags = fcntl(fd, F_GETFL);
+
+	if (fd < 0 || flags < 0)
+		return;
+	/* never asleep for good */
+	fcntl(fd, F_SETFL, flags | O_NONBLOCK);
+	if (rnd(f) % 2)
+		(void)!write(fd, buf, rnd_value(f) % sizeof(buf));
+	else
+		(void)!read(fd, buf, rnd_value(f) % sizeof(buf));
+	poll(&(struct pollfd){ .fd = fd, .events = (short)rnd(f) }, 1, 0);
+}
+
+static void uring(struct fuzz *f)
+{
+	static const uint32_t ops[] = { LLM_URING_ENTER, LLM_URING_SUBMIT,
+					LLMD_URING_TAKE, LLMD_URING_WAKE };
+	struct io_uring_sqe *q;
+	size_t i;
+
+	if (!f->has_ring || rnd(f) % 32 == 0) {
+		if (f->has_ring)
+			io_uring_queue_exit(&f->ring);
+		f->has_ring = io_uring_queue_init(8, &f->ring,
+						  rnd(f) % 2
+							  ? IORING_SETUP_SQE128
+							  : 0) == 0;
+		return;
+	}
+	q = io_uring_get_sqe(&f->ring);
+	if (!q)
+		return;
+	if (rnd(f) % 4 == 0) {
+		io_uring_prep_poll_add(q, rnd_fd(f), POLLIN | POLLPRI);
+	} else {
+		io_uring_prep_rw(IORING_OP_URING_CMD, q, rnd_fd(f), NULL, 0, 0);
+		q->cmd_op = rnd(f) % 16 ? ops[rnd(f) % 4] : rnd(f);
+		q->flags = rnd(f) % 4 ? 0 : IOSQE_ASYNC;
+		for (i = 0; i < 4; i++)
+			((uint32_t *)q->cmd)[i] =
+				rnd(f) % 2 ? 0 : (uint32_t)rnd_value(f);
+	}
+	io_uring_submit(&f->ring);
+	io_uring_cq_advance(&f->ring, io_uring_cq_ready(&f->ring));
+}
+
+static void fuzz_main(const char *path, uint64_t seed, uint64_t end_ns)
+{
+	static struct fuzz f;
+	size_t i;
+
+	f.seed = seed;
+	f.path = path;
+	for (i = 0; i < NR_FDS; i++)
+		f.fd[i] = -1;
+	while (host_now_ns() < end_ns) {
+		switch (rnd(&f) % 12) {
+		case 0:
+			reopen(&f);
+			break;
+		case 1:
+			setup(&f);
+			break;
+		case 2:
+		case 3:
+			remap(&f);
+			break;
+		case 4:
+		case 5:
+			scribble(&f);
+			break;
+		case 6:
+			text(&f);
+			break;
+		case 7:
+			uring(&f);
+			break;
+		case 8: /* a short life that inherits all of it */
+			if (rnd(&f) % 16 == 0 && fork() == 0) {
+				call(&f);
+				_exit(0);
+			}
+			while (waitpid(-1, NULL, WNOHANG) > 0)
+				;
+			break;
+		default:
+			call(&f);
+		}
+	}
+	_exit(0);
+}
+
+static pid_t hostile(const char *path, unsigned uid, uint64_t seed,
+		     uint64_t end_ns)
+{
+	pid_t pid = fork();
+
+	if (pid)
+		return pid;
+	if (uid && (setresgid(uid, uid, uid) || setresuid(uid, uid, uid)))
+		_exit(99);
+	fuzz_main(path, seed, end_ns);
+	_exit(0);
+}
+
+static long seconds(void)
+{
+	return kt_arg("fuzz_s", kt_debug() ? 20 : 6);
+}
+
+KTEST(fuzz_clients,
+      "hostile clients with random calls: no report, others are served")
+{
+	uint64_t seed = (uint64_t)kt_arg("seed", 1), start = host_now_ns();
+	uint64_t end = start + (uint64_t)seconds() * 500000000ull;
+	uint32_t served = 0;
+	struct client c;
+	struct echo e;
+	pid_t pid[3];
+	int i, status;
+
+	echo_start(&e, BY_IOCTL);
+	CHECK(client_open(&c) == 0);
+	for (i = 0; i < 3; i++)
+		pid[i] = hostile("/dev/llm", 2000, seed + (uint64_t)i, end);
+	while (host_now_ns() < end)
+		CHECK(client_ping(&c, 1, ++served));
+	for (i = 0; i < 3; i++) {
+		CHECK(waitpid(pid[i], &status, 0) == pid[i]);
+		/* SIGBUS, SIGSEGV: it hurt itself */
+	}
+	printf("# %u pings beside them\n", served);
+	CHECK(served > 10);
+	echo_stop(&e);
+}
+
+KTEST(fuzz_daemon,
+      "a hostile daemon as well: no report, and the next one serves")
+{
+	uint64_t seed = (uint64_t)kt_arg("seed", 1) + 100;
+	uint64_t end = host_now_ns() + (uint64_t)seconds() * 500000000ull;
+	struct client c;
+	struct echo e;
+	pid_t pid[4];
+	int i, status;
+
+	for (i = 0; i < 2; i++)
+		pid[i] = hostile("/dev/llm", 2000, seed + (uint64_t)i, end);
+	for (; i < 4; i++)
+		pid[i] = hostile("/dev/llmd", 0, seed + (uint64_t)i, end);
+	for (i = 0; i < 4; i++)
+		CHECK(waitpid(pid[i], &status, 0) == pid[i]);
+	echo_start(&e, BY_IOCTL);
+	CHECK(client_open(&c) == 0);
+	CHECK(client_ping(&c, 1, 1));
+	echo_stop(&e);
+}
+
+KTEST(killed, "sessions killed at random moments leave nothing")
+{
+	long i, k, rounds = kt_debug() ? 250 : 60; /* four sessions each */
+	unsigned seed = 9;
+	struct echo e;
+
+	echo_start(&e, BY_IOCTL);
+	for (i = 0; i < rounds; i++) {
+		pid_t pid = fork();
+
+		if (!pid) {
+			struct client c[4];
+
+			setpgid(0, 0);
+			for (k = 0; k < 4; k++) {
+				uint32_t g;
+
+				if (client_open(&c[k]))
+					_exit(1);
+				memset(c[k].arena, 1, SIDE_ARENA);
+				for (g = 1; g < 4; g++)
+					client_ping(&c[k], g, g);
+			}
+			for (;;)
+				client_enter(&c[0], 0, LLM_ENTER_WAIT, 0);
+		}
+		usleep((unsigned)rand_r(&seed) % 20000);
+		if (i % 16 == 15) { /* and the daemon, in between */
+			echo_stop(&e);
+			echo_start(&e, BY_IOCTL);
+		}
+		kill(pid, SIGKILL);
+		side_wait(pid);
+	}
+	echo_stop(&e);
+}
