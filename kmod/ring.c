@@ -33,6 +33,8 @@
 struct llm_ring {
 	struct llm_area ring;	/* header page, then entries: we write */
 	struct llm_area ctl;	/* one page: the daemon writes */
+	struct llmd_ring_hdr *hdr;	/* in the first page of ring */
+	const struct llmd_ctl *ctl_page;	/* hostile */
 	struct pid *pid;	/* of the opener; owned reference */
 
 	/* under llm_ring_lock; positions are free-running */
@@ -55,11 +57,6 @@ static DECLARE_WAIT_QUEUE_HEAD(llm_take_wq);
 
 /* ---- pages */
 
-static struct llmd_ring_hdr *llm_ring_hdr(struct llm_ring *r)
-{
-	return llm_area_at(&r->ring, 0);
-}
-
 static struct llmd_work *llm_ring_slot(struct llm_ring *r, u32 pos)
 {
 	return llm_area_at(&r->ring,
@@ -68,10 +65,8 @@ static struct llmd_work *llm_ring_slot(struct llm_ring *r, u32 pos)
 
 static u32 llm_ring_head(struct llm_ring *r)
 {
-	struct llmd_ctl *ctl = llm_area_at(&r->ctl, 0);
-
 	/* pairs with the daemon's release: what is before head is admitted or refused */
-	return smp_load_acquire(&ctl->head);
+	return smp_load_acquire(&r->ctl_page->head);
 }
 
 struct llm_area *llm_ring_area(struct llm_ring *r, u32 index)
@@ -101,24 +96,24 @@ static bool llm_ring_reap(struct llm_ring *r)
 		r->owner[r->reaped & (r->entries - 1)] = NULL;
 		if (w->kind == LLMD_WORK_SQE) {
 			llm_ring_trace_take(s, &w->sqe);
-			spin_lock(&s->lock);
-			/* pairs with the acquire in llm_flight_over() */
+			/* pairs with the acquires in llm_flight_over(), llm_entry_queue() */
 			smp_store_release(&s->acked, s->acked + 1);
-			spin_unlock(&s->lock);
 		}
 		llm_session_put(s);
 	}
 	return true;
 }
 
-/* What the daemon of this epoch has to hear of @s next; 0: nothing.  s->lock. */
+/* What the daemon of this epoch has to hear of @s next; 0: nothing. */
 static u32 llm_ring_next_kind(const struct llm_session *s)
 {
+	lockdep_assert_held(&llm_ring_lock);
 	if (s->closed)
 		return s->told == llm_epoch ? LLMD_WORK_CLOSE : 0;
 	if (s->told != llm_epoch)
 		return LLMD_WORK_OPEN;
-	return s->next != s->tail ? LLMD_WORK_SQE : 0;
+	/* pairs with the release in llm_entry_queue(): the entry is there */
+	return s->next != smp_load_acquire(&s->tail) ? LLMD_WORK_SQE : 0;
 }
 
 /* The next item of @s into the ring, which has room. */
@@ -128,25 +123,23 @@ static void llm_ring_push(struct llm_ring *r, struct llm_session *s)
 	bool more;
 	u32 kind;
 
-	memset(w, 0, sizeof(*w));
+	kind = llm_ring_next_kind(s);
 	w->session = s->id;
-	w->uid = from_kuid(&init_user_ns, s->uid);
+	w->kind = kind;
+	w->uid = s->uid_nr;
 	w->tenant = s->tenant->key;
 	w->epoch = llm_epoch;
-	spin_lock(&s->lock);
-	kind = llm_ring_next_kind(s);
 	if (kind == LLMD_WORK_SQE) {
 		struct llm_queued *q = &s->queue[s->next++ & (s->lay.sq_entries - 1)];
 
 		w->sqe = q->sqe;
 		w->queued_ns = q->queued_ns;
 	} else {
+		memset(&w->sqe, 0, sizeof(w->sqe));	/* what stood here before */
 		w->queued_ns = ktime_get_ns();
 		s->told = kind == LLMD_WORK_OPEN ? llm_epoch : 0;
 	}
 	more = llm_ring_next_kind(s);
-	spin_unlock(&s->lock);
-	w->kind = kind;
 	if (kind) {
 		if (kind == LLMD_WORK_SQE)
 			trace_llm_queue(w->tenant, s->id, w->sqe.op, w->sqe.stream, w->sqe.gen);
@@ -155,7 +148,7 @@ static void llm_ring_push(struct llm_ring *r, struct llm_session *s)
 		r->tail++;
 		llm_pushed++;
 		/* the entry before the tail; pairs with the daemon's acquire */
-		smp_store_release(&llm_ring_hdr(r)->tail, r->tail);
+		smp_store_release(&r->hdr->tail, r->tail);
 	}
 	llm_turn_done(s, kind, more);	/* may drop the list's reference */
 }
@@ -173,28 +166,32 @@ static struct io_uring_cmd *llm_ring_unpark(const struct io_uring_cmd *only)
 }
 
 /*
- * Fill the ring.  A TAKE to complete after unlocking, if one was parked and
- * there is work; sleeping ones are woken.
+ * Fill the ring.  Entries in it, 0 where there is no daemon, -EPROTO.  *@ret_cmd:
+ * a TAKE to finish after unlocking, if one was parked and there is work; sleeping
+ * ones are woken.
  */
-static struct io_uring_cmd *llm_ring_pump(void)
+static int llm_ring_pump(struct io_uring_cmd **ret_cmd)
 {
 	struct llm_ring *r = llm_ring;
-	struct io_uring_cmd *cmd = NULL;
 	struct llm_session *s;
 	u32 before;
 
 	lockdep_assert_held(&llm_ring_lock);
-	if (!r || llm_state == LLM_DAEMON_NONE || !llm_ring_reap(r))
-		return NULL;
+	*ret_cmd = NULL;
+	if (!r || llm_state == LLM_DAEMON_NONE)
+		return 0;
+	if (!llm_ring_reap(r))
+		return -EPROTO;
 	before = r->tail;
 	while (r->tail - r->reaped < r->entries && (s = llm_turn_peek()))
 		llm_ring_push(r, s);
-	WRITE_ONCE(llm_ring_hdr(r)->flags, llm_turn_any() ? LLMD_RING_F_OVERFLOW : 0);
+	WRITE_ONCE(r->hdr->flags, llm_turn_any() ? LLMD_RING_F_OVERFLOW : 0);
 	if (r->tail != r->reaped)
-		cmd = llm_ring_unpark(NULL);
-	if (r->tail != before)
+		*ret_cmd = llm_ring_unpark(NULL);
+	/* tail before the queue is looked at; pairs with a sleeper's set_current_state() */
+	if (r->tail != before && wq_has_sleeper(&llm_take_wq))
 		wake_up_interruptible_poll(&llm_take_wq, EPOLLIN | EPOLLRDNORM);
-	return cmd;
+	return r->tail - r->reaped;
 }
 
 /* In the task that issued the TAKE.  Nothing is consumed here, so nothing can be lost. */
@@ -215,15 +212,15 @@ static void llm_ring_finish(struct io_uring_cmd *cmd)
 		io_uring_cmd_complete_in_task(cmd, llm_ring_take_tw);
 }
 
-/* Entries ready after moving what fits, or -EPROTO. */
-static int llm_ring_ready(struct llm_ring *r)
+/* Entries ready after moving what fits, or -EPROTO; *@ret_tail as it was then. */
+static int llm_ring_ready(struct llm_ring *r, u32 *ret_tail)
 {
 	struct io_uring_cmd *cmd;
 	int n;
 
 	spin_lock(&llm_ring_lock);
-	cmd = llm_ring_pump();
-	n = llm_ring_reap(r) ? r->tail - r->reaped : -EPROTO;
+	n = llm_ring_pump(&cmd);
+	*ret_tail = r->tail;
 	spin_unlock(&llm_ring_lock);
 	llm_ring_finish(cmd);
 	return n;
@@ -234,7 +231,7 @@ static int llm_ring_ready(struct llm_ring *r)
 /* Has something for a daemon that may come: keeps its place. */
 static bool llm_ring_waits(const struct llm_session *s)
 {
-	return !s->closed && s->next != s->tail;
+	return !s->closed && s->next != READ_ONCE(s->tail);
 }
 
 /*
@@ -253,17 +250,15 @@ static u32 llm_ring_empty(struct llm_ring *r)
 
 		r->owner[pos & (r->entries - 1)] = NULL;
 		if (llm_ring_slot(r, pos)->kind == LLMD_WORK_SQE && !s->closed) {
-			spin_lock(&s->lock);
 			s->next = s->acked;
-			spin_unlock(&s->lock);
 			llm_turn_join(s);
 			nr++;
 		}
 		llm_session_put(s);
 	}
 	r->tail = r->reaped = llm_ring_head(r);
-	smp_store_release(&llm_ring_hdr(r)->tail, r->tail);
-	WRITE_ONCE(llm_ring_hdr(r)->flags, 0);
+	smp_store_release(&r->hdr->tail, r->tail);
+	WRITE_ONCE(r->hdr->flags, 0);
 	llm_redelivered += nr;
 	return nr;
 }
@@ -308,7 +303,9 @@ int llm_ring_open(struct llm_ring **ret_ring)
 	err = llm_area_init(&r->ctl, LLMD_AREA_CTL, PAGE_SIZE, PAGE_SIZE, NULL);
 	if (err)
 		goto out_ring;
-	llm_ring_hdr(r)->entries = r->entries;
+	r->hdr = llm_area_at(&r->ring, 0);
+	r->ctl_page = llm_area_at(&r->ctl, 0);
+	r->hdr->entries = r->entries;
 	spin_lock(&llm_ring_lock);
 	if (llm_ring)
 		err = -EBUSY;
@@ -365,7 +362,7 @@ static u32 llm_ring_join_all(void)
 
 int llm_ring_attach(struct llm_ring *r, struct llmd_attach *attach)
 {
-	u32 entries = attach->ring_entries ?: LLM_RING_ENTRIES;
+	u32 entries = attach->ring_entries ?: LLM_RING_ENTRIES, tail;
 
 	if (attach->flags || attach->abi != LLM_ABI_VERSION)
 		return -EINVAL;
@@ -378,9 +375,9 @@ int llm_ring_attach(struct llm_ring *r, struct llmd_attach *attach)
 	r->tail = r->reaped = llm_ring_head(r);
 	llm_state = LLM_DAEMON_READY;
 	llm_epoch++;
-	llm_ring_hdr(r)->entries = entries;
-	llm_ring_hdr(r)->epoch = llm_epoch;
-	smp_store_release(&llm_ring_hdr(r)->tail, r->tail);
+	r->hdr->entries = entries;
+	r->hdr->epoch = llm_epoch;
+	smp_store_release(&r->hdr->tail, r->tail);
 	spin_unlock(&llm_ring_lock);
 	attach->epoch = llm_epoch;
 	attach->ring_entries = entries;
@@ -389,7 +386,7 @@ int llm_ring_attach(struct llm_ring *r, struct llmd_attach *attach)
 	trace_llm_attach(llm_epoch, attach->nr_sessions);
 	llm_ring_tell(LLM_DAEMON_READY, llm_epoch);
 	mutex_unlock(&llm_attach_lock);
-	llm_ring_ready(r);
+	llm_ring_ready(r, &tail);
 	return 0;
 }
 
@@ -402,28 +399,45 @@ void llm_ring_detach(struct llm_ring *r)
 
 /* ---- TAKE, asleep */
 
-static bool llm_ring_kicked(u32 before)
+/*
+ * Something new since the ring was empty at @tail, or a kick?  No lock: both
+ * move before the wake-up.
+ */
+static bool llm_ring_moved(const struct llm_ring *r, u32 tail, u32 kicks)
 {
-	return READ_ONCE(llm_kicks) != before;
+	return READ_ONCE(r->tail) != tail || READ_ONCE(llm_kicks) != kicks;
+}
+
+/*
+ * What a TAKE that slept says: what was pushed since, without a lock.  At least
+ * one where it was not a kick; head is looked at the next time.
+ */
+static int llm_ring_found(const struct llm_ring *r, u32 tail)
+{
+	return min(READ_ONCE(r->tail) - tail, LLM_RING_ENTRIES);
+}
+
+static int llm_ring_sleep(struct llm_ring *r, u32 tail, u32 kicks)
+{
+	return wait_event_interruptible(llm_take_wq, llm_ring_moved(r, tail, kicks));
 }
 
 int llm_ring_take(struct llm_ring *r, u64 timeout_ns)
 {
-	u32 kicks = READ_ONCE(llm_kicks);
-	int n = llm_ring_ready(r), err;
+	u32 kicks = READ_ONCE(llm_kicks), tail;
+	int n = llm_ring_ready(r, &tail), err;
 
 	if (n || timeout_ns == ~0ULL)
 		return n;
 	if (timeout_ns)
 		err = wait_event_interruptible_hrtimeout(llm_take_wq,
-				(n = llm_ring_ready(r)) || llm_ring_kicked(kicks),
+				llm_ring_moved(r, tail, kicks),
 				ns_to_ktime(min_t(u64, timeout_ns, KTIME_MAX)));
 	else
-		err = wait_event_interruptible(llm_take_wq, (n = llm_ring_ready(r)) ||
-					       llm_ring_kicked(kicks));
+		err = llm_ring_sleep(r, tail, kicks);
 	if (err == -ETIME)
 		return 0;
-	return err ? -EINTR : n;
+	return err ? -EINTR : llm_ring_found(r, tail);
 }
 
 void llm_ring_kick(void)
@@ -440,11 +454,12 @@ void llm_ring_kick(void)
 
 __poll_t llm_ring_poll(struct llm_ring *r, struct file *file, struct poll_table_struct *pt)
 {
+	u32 tail;
 	int n;
 
 	poll_wait(file, &llm_take_wq, pt);
-	smp_mb();	/* on the queue before the ring is read; pairs with the lock in pump */
-	n = llm_ring_ready(r);
+	smp_mb();	/* on the queue before the ring is read; pairs with pump's fence */
+	n = llm_ring_ready(r, &tail);
 	if (n < 0)
 		return EPOLLERR;
 	return n ? EPOLLIN | EPOLLRDNORM : 0;
@@ -454,7 +469,8 @@ __poll_t llm_ring_poll(struct llm_ring *r, struct file *file, struct poll_table_
 int llm_ring_uring_take(struct llm_ring *r, struct io_uring_cmd *cmd, unsigned int issue_flags)
 {
 	struct io_uring_cmd *done;
-	int n = llm_ring_ready(r);
+	u32 tail;
+	int n = llm_ring_ready(r, &tail);
 
 	if (n)
 		return n;
@@ -471,7 +487,7 @@ int llm_ring_uring_take(struct llm_ring *r, struct io_uring_cmd *cmd, unsigned i
 		return -EIOCBQUEUED;
 	}
 	llm_parked = cmd;
-	done = llm_ring_pump();	/* work came in between: that is us, or nothing */
+	llm_ring_pump(&done);	/* work came in between: that is us, or nothing */
 	spin_unlock(&llm_ring_lock);
 	llm_ring_finish(done);
 	return -EIOCBQUEUED;
@@ -491,8 +507,8 @@ void llm_ring_uring_cancel(struct io_uring_cmd *cmd, unsigned int issue_flags)
 #else
 int llm_ring_uring_take(struct llm_ring *r, struct io_uring_cmd *cmd, unsigned int issue_flags)
 {
-	u32 kicks = READ_ONCE(llm_kicks);
-	int n = llm_ring_ready(r), err;
+	u32 kicks = READ_ONCE(llm_kicks), tail;
+	int n = llm_ring_ready(r, &tail);
 
 	if (n)
 		return n;
@@ -503,9 +519,7 @@ int llm_ring_uring_take(struct llm_ring *r, struct io_uring_cmd *cmd, unsigned i
 	 */
 	if (issue_flags & IO_URING_F_NONBLOCK)
 		return -EAGAIN;
-	err = wait_event_interruptible(llm_take_wq,
-				       (n = llm_ring_ready(r)) || llm_ring_kicked(kicks));
-	return err ? -EINTR : n;
+	return llm_ring_sleep(r, tail, kicks) ? -EINTR : llm_ring_found(r, tail);
 }
 
 void llm_ring_uring_cancel(struct io_uring_cmd *cmd, unsigned int issue_flags)
@@ -523,7 +537,7 @@ void llm_ring_opened(struct llm_session *s)
 	/* with no daemon there is nothing to tell; ATTACH finds it in the table */
 	if (llm_state != LLM_DAEMON_NONE && !s->closed)
 		llm_turn_join(s);
-	cmd = llm_ring_pump();
+	llm_ring_pump(&cmd);
 	spin_unlock(&llm_ring_lock);
 	llm_ring_finish(cmd);
 }
@@ -535,7 +549,7 @@ void llm_ring_submitted(struct llm_session *s)
 	spin_lock(&llm_ring_lock);
 	if (!s->closed)
 		llm_turn_join(s);
-	cmd = llm_ring_pump();
+	llm_ring_pump(&cmd);
 	spin_unlock(&llm_ring_lock);
 	llm_ring_finish(cmd);
 }
@@ -547,13 +561,13 @@ void llm_ring_closed(struct llm_session *s)
 	spin_lock(&llm_ring_lock);
 	spin_lock(&s->lock);
 	s->closed = true;		/* nothing is queued any more */
-	s->tail = s->next;
+	WRITE_ONCE(s->tail, s->next);
 	spin_unlock(&s->lock);
 	if (llm_state != LLM_DAEMON_NONE && s->told == llm_epoch)
 		llm_turn_join(s);	/* CLOSE */
 	else
 		llm_turn_leave(s);
-	cmd = llm_ring_pump();
+	llm_ring_pump(&cmd);
 	spin_unlock(&llm_ring_lock);
 	llm_ring_finish(cmd);
 	llm_flight_drop(s);

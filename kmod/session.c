@@ -122,6 +122,7 @@ struct llm_session *llm_session_new(const struct file *file)
 	INIT_RCU_WORK(&s->free_work, llm_session_free);
 	s->tenant = t;
 	s->uid = file->f_cred->euid;
+	s->uid_nr = from_kuid(&init_user_ns, s->uid);
 	s->pid = get_pid(task_tgid(current));
 	s->opened_ns = ktime_get_ns();
 	mutex_init(&s->setup);
@@ -334,7 +335,7 @@ void llm_session_describe(struct llm_session *s, struct llm_session_info *info)
 		.session = s->id,
 		.tenant = s->tenant->key,
 		.age_ns = ktime_get_ns() - s->opened_ns,
-		.uid = from_kuid(&init_user_ns, s->uid),
+		.uid = s->uid_nr,
 		.pid = pid_nr(s->pid),
 		.streams = s->lay.nr_streams,
 	};

@@ -53,6 +53,7 @@ struct llm_session {
 	/* set at open, never changed */
 	struct llm_tenant *tenant;	/* owned reference */
 	kuid_t uid;			/* of the opener */
+	u32 uid_nr;			/* the same, in the initial namespace */
 	struct pid *pid;		/* of the opener; owned reference */
 	u64 opened_ns;
 
@@ -81,11 +82,14 @@ struct llm_session {
 	 * The queue.  queue[pos & (sq_entries - 1)]: [acked, next) stand in the work
 	 * ring, [next, tail) wait.  An entry is ours until the daemon's head has
 	 * passed it; when the daemon is lost, next goes back to acked, so what it had
-	 * not acknowledged is at the front again.
+	 * not acknowledged is at the front again.  lock is for who adds (sq_head, tail);
+	 * the ring takes out under llm_ring_lock (next, acked).  tail and acked cross
+	 * by release and acquire.
 	 */
 	spinlock_t lock;
 	u32 sq_head;		/* entries consumed; HOST has a copy */
-	u32 acked, next, tail;
+	u32 tail;
+	u32 acked, next;
 	struct llm_queued *queue;
 
 	/* under llm_ring_lock (turn.h) */

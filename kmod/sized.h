@@ -22,9 +22,14 @@ static inline int llm_sized_in(void *to, size_t ksize, const void __user *from)
 		return -EFAULT;
 	if (size < sizeof(size) || size > PAGE_SIZE)
 		return -EINVAL;
-	err = copy_struct_from_user(to, ksize, from, size);
-	if (err)
-		return err;
+	if (size == ksize) {
+		if (copy_from_user(to, from, ksize))
+			return -EFAULT;
+	} else {
+		err = copy_struct_from_user(to, ksize, from, size);
+		if (err)
+			return err;
+	}
 	*(u32 *)to = size;	/* the caller may have changed it in between */
 	return 0;
 }

@@ -36,7 +36,8 @@ static int llm_entry_queue(struct llm_session *s, struct llm_sqe *e)
 		return err;
 	if (s->closed)
 		return -ESHUTDOWN;
-	if (s->tail - s->acked == s->lay.sq_entries)
+	/* pairs with the release in the ring's reap: the place was read for good */
+	if (s->tail - smp_load_acquire(&s->acked) == s->lay.sq_entries)
 		return -EBUSY;
 	err = llm_flight_begin(s, e);
 	if (err)
@@ -44,7 +45,8 @@ static int llm_entry_queue(struct llm_session *s, struct llm_sqe *e)
 	q = &s->queue[s->tail & (s->lay.sq_entries - 1)];
 	q->sqe = *e;
 	q->queued_ns = ktime_get_ns();
-	s->tail++;
+	/* the entry before the tail; pairs with the acquire in llm_ring_next_kind() */
+	smp_store_release(&s->tail, s->tail + 1);
 	trace_llm_submit(s->tenant->key, s->id, e->op, e->stream, e->gen);
 	return 0;
 }

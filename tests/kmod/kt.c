@@ -5,6 +5,7 @@
  * qemu's isa-debug-exit device.
  */
 #include "kt.h"
+#include "bench.h"
 #include "host.h"
 
 #include <fcntl.h>
@@ -188,6 +189,9 @@ int main(void)
 	if (host_insmod("/llm.ko", "")) {
 		printf("# llm.ko: %s\n", strerror(errno));
 		verdict(count, false, "the module loads");
+	} else if (kt_arg("bench", 0)) {
+		bench((int)kt_arg("bench", 0));
+		verdict(count, true, "round trips were measured");
 	} else {
 		run_all(only, count);
 		verdict(count, host_unload(), "the module is unloaded");

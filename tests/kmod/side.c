@@ -114,7 +114,8 @@ struct llm_sqe side_entry(unsigned op, unsigned stream, uint32_t gen)
 				 .gen = gen };
 }
 
-bool client_ping(struct client *c, unsigned stream, uint32_t gen)
+bool client_ping_ns(struct client *c, unsigned stream, uint32_t gen,
+		    uint64_t ns)
 {
 	struct llm_sqe e = side_entry(LLM_OP_PING, stream, gen);
 	uint32_t n = 1;
@@ -127,7 +128,7 @@ bool client_ping(struct client *c, unsigned stream, uint32_t gen)
 		__atomic_store_n(&c->ctl->bell_seen, bell, __ATOMIC_SEQ_CST);
 		if (LLM_COMMIT_GEN(client_word(c, stream)) == gen)
 			return true;
-		if (client_enter(c, n, LLM_ENTER_WAIT, 5000000000ull) < 0 &&
+		if (client_enter(c, n, LLM_ENTER_WAIT, ns) < 0 &&
 		    errno != EINTR) {
 			printf("# ping: %s%s\n", strerror(errno),
 			       LLM_COMMIT_GEN(client_word(c, stream)) == gen
@@ -138,6 +139,11 @@ bool client_ping(struct client *c, unsigned stream, uint32_t gen)
 		n = 0;
 		c->ctl->epoch_seen = c->host->epoch;
 	}
+}
+
+bool client_ping(struct client *c, unsigned stream, uint32_t gen)
+{
+	return client_ping_ns(c, stream, gen, 5000000000ull);
 }
 
 /* ---- the daemon's end */

@@ -61,7 +61,10 @@ uint64_t client_word(const struct client *c, unsigned stream);
 /* An entry of the given op for (stream, gen). */
 struct llm_sqe side_entry(unsigned op, unsigned stream, uint32_t gen);
 
-/* One PING, asleep in ENTER until its END; false: 5 s passed. */
+/* One PING, asleep in ENTER until its END; false: @ns passed (0: for ever). */
+bool client_ping_ns(struct client *c, unsigned stream, uint32_t gen,
+		    uint64_t ns);
+/* The same, in 5 s. */
 bool client_ping(struct client *c, unsigned stream, uint32_t gen);
 
 int daemon_open(struct daemon *d);

@@ -468,7 +468,7 @@ KTEST(K14_41,
 	start = host_now_ns();
 	for (i = 0; i < 16 << 20; i += 4096)
 		((char *)v.engine)[v.lay.off_extent + i] = 1;
-	CHECK(host_now_ns() - start < 5000000000ull);
+	CHECK(host_now_ns() - start < 60000000000ull);
 	view_close(&v);
 	CHECK(waitpid(pid, &status, 0) == pid);
 	CHECK((WIFSIGNALED(status) &&
