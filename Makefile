@@ -30,6 +30,7 @@ PKGS := jansson libpcre2-8 libutf8proc libsodium
 PKG_CFLAGS := $(shell pkg-config --cflags $(PKGS) 2>/dev/null)
 PKG_LIBS := $(shell pkg-config --libs $(PKGS) 2>/dev/null || echo -ljansson -lpcre2-8 -lutf8proc -lsodium)
 HAVE_URING := $(shell pkg-config --exists liburing 2>/dev/null && echo 1)
+HAVE_LIBNL := $(shell pkg-config --exists libnl-genl-3.0 2>/dev/null && echo 1)
 
 # -ffp-contract=off: a rounding happens where the source says so, nowhere else
 ALL_CFLAGS = -std=gnu11 -D_GNU_SOURCE -DLLM_VERSION='"$(VERSION)"' -I. -Iinclude \
@@ -48,7 +49,7 @@ DAEMON_SRC := $(call src,daemon/core) $(call src,daemon/model) $(call src,daemon
 CLIENT_SRC := $(call src,libclient)
 MAIN_SRC := $(wildcard daemon/main.c)
 TOOL_MAINS := $(wildcard tools/llm.c tools/llmctl.c)
-TOOL_SRC := $(filter-out $(TOOL_MAINS),$(call src,tools))
+TOOL_SRC := $(filter-out $(TOOL_MAINS) $(if $(HAVE_LIBNL),,tools/ctl_nl.c),$(call src,tools))
 EXAMPLE_SRC := $(call src,examples)
 TEST_SRC := $(call src,tests/unit) $(call src,tests/ops) $(call src,tests/model) \
 	$(call src,tests/system) $(call src,tests/sim) $(call src,tests/fuzz)
@@ -64,6 +65,7 @@ BINS := $(if $(MAIN_SRC),$(B)/llmd) $(patsubst tools/%.c,$(B)/%,$(TOOL_MAINS))
 CLIENT_LIBS := $(if $(CLIENT_SRC),$(B)/libllmclient.a $(B)/libllmclient.so)
 
 all: $(BINS) $(CLIENT_LIBS) $(EXAMPLES)
+	@$(if $(HAVE_LIBNL),:,echo "note: no libnl-genl-3: llmctl speaks to the socket only")
 	@command -v nvcc >/dev/null && test -d kernels/cuda || echo "note: no CUDA backend in this build"
 
 # ---- objects; the AVX files carry their own flags.  -fno-tree-ter and
@@ -92,12 +94,15 @@ $(B)/libllmclient.so: $(call obj,$(CLIENT_SRC)) libclient/libllmclient.map
 		-Wl,--version-script=libclient/libllmclient.map -o $@ $(filter %.o,$^)
 	ln -sf libllmclient.so $(B)/libllmclient.so.$(SOVERSION)
 
+NL_LIBS := $(if $(HAVE_LIBNL),$(shell pkg-config --libs libnl-genl-3.0))
+$(B)/obj/tools/llmctl.o $(B)/obj/tools/ctl_nl.o: ALL_CFLAGS += \
+	$(if $(HAVE_LIBNL),-DHAVE_LIBNL $(shell pkg-config --cflags libnl-genl-3.0))
 DAEMON_LIBS := $(B)/libllmdaemon.a $(B)/libllmkernels.a $(B)/libllmbase.a
 TOOL_LIBS := $(B)/libllmtools.a $(if $(CLIENT_SRC),$(B)/libllmclient.a) $(B)/libllmbase.a
 $(B)/llmd: $(call obj,$(MAIN_SRC)) $(DAEMON_LIBS)
 	$(CC) $(ALL_LDFLAGS) -o $@ $(filter %.o,$^) $(DAEMON_LIBS) $(LIBS)
 $(patsubst tools/%.c,$(B)/%,$(TOOL_MAINS)): $(B)/%: $(B)/obj/tools/%.o $(TOOL_LIBS)
-	$(CC) $(ALL_LDFLAGS) -o $@ $< $(TOOL_LIBS) $(LIBS)
+	$(CC) $(ALL_LDFLAGS) -o $@ $< $(TOOL_LIBS) $(LIBS) $(if $(findstring llmctl,$@),$(NL_LIBS))
 $(B)/examples/%: $(B)/obj/examples/%.o $(B)/libllmclient.a
 	@mkdir -p $(@D)
 	$(CC) $(ALL_LDFLAGS) -o $@ $< $(B)/libllmclient.a $(if $(findstring uring,$@),-luring)

@@ -4,6 +4,7 @@
 
 #include "client.h"
 #include "daemon.h"
+#include "netlink.h"
 #include "quota.h"
 #include "session.h"
 
@@ -17,10 +18,15 @@ static int __init llm_init(void)
 	err = llm_daemon_init();
 	if (err)
 		goto out_session;
-	err = llm_client_init();	/* last: from here on there are users */
+	err = llm_netlink_init();
 	if (err)
 		goto out_daemon;
+	err = llm_client_init();	/* last: from here on there are users */
+	if (err)
+		goto out_netlink;
 	return 0;
+out_netlink:
+	llm_netlink_exit();
 out_daemon:
 	llm_daemon_exit();
 out_session:
@@ -32,6 +38,7 @@ out_session:
 static void __exit llm_exit(void)
 {
 	llm_client_exit();
+	llm_netlink_exit();
 	llm_daemon_exit();
 	llm_session_exit();	/* waits for the last ones to be freed */
 	llm_quota_exit();

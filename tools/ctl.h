@@ -31,7 +31,8 @@ struct ctl_service {
 
 /*
  * One way to administer.  0, or a negative errno after ctl_say(); lists are
- * malloced.  monitor() calls @event for each until it returns false.
+ * malloced; tokens that are not known are UINT64_MAX.  monitor() calls @event
+ * for each until it returns false.
  */
 struct ctl_carrier {
 	const char *name;

@@ -133,7 +133,11 @@ void ctl_tenants_table(const struct ctl *c, const struct llm_tenant_info *list,
 			      x->throttled ? "!" : "");
 		ctl_table_add(&t, "%llu", (unsigned long long)x->submitted);
 		ctl_table_add(&t, "%llu", (unsigned long long)x->refused);
-		ctl_table_add(&t, "%llu", (unsigned long long)x->tokens);
+		if (x->tokens == UINT64_MAX) /* the module does not know */
+			ctl_table_add(&t, "-");
+		else
+			ctl_table_add(&t, "%llu",
+				      (unsigned long long)x->tokens);
 	}
 	ctl_table_print(&t);
 }
@@ -218,7 +222,7 @@ json_t *ctl_tenant_json(const struct llm_tenant_info *t)
 	json_object_set_new(o, "throttled", json_boolean(t->throttled));
 	json_object_set_new(o, "submitted", number(t->submitted));
 	json_object_set_new(o, "refused", number(t->refused));
-	json_object_set_new(o, "tokens", number(t->tokens));
+	json_object_set_new(o, "tokens", limit(t->tokens, UINT64_MAX));
 	return o;
 }
 

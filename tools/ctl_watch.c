@@ -35,10 +35,12 @@ static void print_event(const struct ctl *c, const struct llm_event_info *e)
 		       ctl_who_text(c, e->tenant, b));
 		break;
 	case LLM_EV_QUOTA:
-		printf("tenant %s: limit met, %s, %u time%s\n",
-		       ctl_who_text(c, e->tenant, b),
-		       e->limit ? ctl_limit_name(e->limit) : "not said which",
-		       e->count, e->count == 1 ? "" : "s");
+		printf("tenant %s: limit met", ctl_who_text(c, e->tenant, b));
+		if (e->limit)
+			printf(", %s", ctl_limit_name(e->limit));
+		if (e->count > 1)
+			printf(", %u times", e->count);
+		putchar('\n');
 		break;
 	case LLM_EV_OPEN:
 	case LLM_EV_CLOSE:
@@ -186,7 +188,11 @@ static void draw(const struct ctl *c, struct screen *s,
 			      per_second(x->submitted, o->submitted, ns));
 		ctl_table_add(&t, "%.1f", per_second(x->tokens, o->tokens, ns));
 		ctl_table_add(&t, "%llu", (unsigned long long)x->refused);
-		ctl_table_add(&t, "%llu", (unsigned long long)x->tokens);
+		if (x->tokens == UINT64_MAX) /* the module does not know */
+			ctl_table_add(&t, "-");
+		else
+			ctl_table_add(&t, "%llu",
+				      (unsigned long long)x->tokens);
 	}
 	ctl_table_print(&t);
 	fflush(stdout);
