@@ -15,6 +15,7 @@ install: all
 	$(INSTALL) 644 $(B)/libllmclient.a $(AT)/lib/libllmclient.a
 	$(INSTALL) 644 include/llmclient.h $(AT)/include/llmclient.h
 	$(INSTALL) 644 include/uapi/linux/llm.h $(AT)/include/linux/llm.h
+	$(INSTALL) 644 include/uapi/linux/llm_netlink.h $(AT)/include/linux/llm_netlink.h
 	@mkdir -p $(AT)/lib/pkgconfig
 	sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@VERSION@|$(VERSION)|' packaging/llmclient.pc.in \
 		>$(AT)/lib/pkgconfig/llmclient.pc
@@ -36,7 +37,7 @@ endif
 # exactly what install puts there
 uninstall:
 	rm -f $(AT)/sbin/llmd $(AT)/bin/llm $(AT)/bin/llmctl $(AT)/lib/libllmclient.* $(AT)/include/llmclient.h \
-		$(AT)/include/linux/llm.h $(AT)/lib/pkgconfig/llmclient.pc \
+		$(AT)/include/linux/llm.h $(AT)/include/linux/llm_netlink.h $(AT)/lib/pkgconfig/llmclient.pc \
 		$(AT)/lib/systemd/system/llmd.service $(AT)/lib/sysusers.d/llm.conf \
 		$(AT)/share/bash-completion/completions/llm $(AT)/share/bash-completion/completions/llmd \
 		$(foreach m,$(notdir $(wildcard doc/man/*.[1-8])),$(AT)/share/man/man$(patsubst .%,%,$(suffix $(m)))/$(m))

@@ -22,6 +22,7 @@ cc=$(command -v "${CC:-cc}" || command -v gcc || command -v clang)
 
 has_command() { command -v "$1" >/dev/null 2>&1; }
 has_header() { [[ -n $cc ]] && echo "#include <$1>" | "$cc" -E -x c - >/dev/null 2>&1; }
+has_module() { python3 -c "import $1" 2>/dev/null; }
 # the tree's format was written with this version; another moves lines
 has_format() { has_command clang-format-14 || clang-format --version 2>/dev/null | grep -q 'version 14\.'; }
 
@@ -48,6 +49,8 @@ needs() {
 	check	command shellcheck	shellcheck	the lint of scripts
 	check	command strace	strace	counts system calls
 	check	command debootstrap	debootstrap	a fresh root to install the packages in
+	check	header libnl3/netlink/version.h	libnl-genl-3-dev	llmctl asks the module
+	check	module yaml	python3-yaml	the netlink specification
 	kmod	command qemu-system-x86_64	qemu-system-x86	boots kernels
 	kmod	command cpio	cpio	their first file system
 	kmod	command busybox	busybox-static	the programs in it
