@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: MIT
-# packaging/*.bash-completion offer what llm's and llmctl's help has.
+# packaging/*.bash-completion offer what the --help of llm, llmd and llmctl has.
 set -u
 cd "$(dirname "$0")/../.." || exit 2
 b=${LLM_BUILD:-build}
@@ -8,6 +8,8 @@ b=${LLM_BUILD:-build}
 . packaging/llm.bash-completion
 # shellcheck source=/dev/null
 . packaging/llmctl.bash-completion
+# shellcheck source=/dev/null
+. packaging/llmd.bash-completion
 passed=0 failed=0
 compopt() { :; } # there is no line being edited
 tool=llm
@@ -25,6 +27,7 @@ offers() { # WANT WORD...: completing the last WORD offers WANT, among others
 		failed=$((failed + 1))
 	fi
 }
+program=llm
 offers tokenize to
 offers detokenize d
 offers --temperature run --te
@@ -48,5 +51,9 @@ offers token-rate tenant set root weight 5 to
 offers batch tenant set root class b
 offers none tenant set root memory n
 offers "$b" --socket "${b%?}"
+tool=llmd
+offers --kv-memory --kv
+offers null --backend n
+offers README.md --model RE
 echo "$passed passed, $failed failed, 0 skipped"
 [[ $failed = 0 ]]
