@@ -5,6 +5,7 @@
 #   make check     install what is needed, build, run every test
 #   make quick     unit, small ops, system over the socket: at each save
 #   make install   PREFIX=/usr/local DESTDIR=
+#   make deb       Debian packages into build/deb
 #   make lint | bench | torture | sim [SEED=] | fuzz [ROUNDS=] | clean
 #   make kmod | check-kmod | check-kmod-debug    the kernel module (tests/kmod/kmod.mk)
 #   make compile_commands.json    for editors
@@ -156,7 +157,7 @@ compile_commands.json: Makefile
 clean:
 	rm -rf build compile_commands.json
 
-include packaging/install.mk tests/kmod/kmod.mk tests/vm/vm.mk
+include packaging/install.mk packaging/deb.mk tests/kmod/kmod.mk tests/vm/vm.mk
 .PHONY: all tests marks objs benches setup demo check quick lint bench torture sim fuzz clean
 .DELETE_ON_ERROR:
 .SECONDARY:

@@ -49,6 +49,7 @@ needs() {
 	check	command shellcheck	shellcheck	the lint of scripts
 	check	command strace	strace	counts system calls
 	check	command debootstrap	debootstrap	a fresh root to install the packages in
+	check	command systemd-nspawn	systemd-container	boots that root
 	check	header libnl3/netlink/version.h	libnl-genl-3-dev	llmctl asks the module
 	check	module yaml	python3-yaml	the netlink specification
 	kmod	command qemu-system-x86_64	qemu-system-x86	boots kernels
