@@ -30,7 +30,7 @@ WARN := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes \
 PKGS := jansson libpcre2-8 libutf8proc libsodium
 PKG_CFLAGS := $(shell pkg-config --cflags $(PKGS) 2>/dev/null)
 PKG_LIBS := $(shell pkg-config --libs $(PKGS) 2>/dev/null || echo -ljansson -lpcre2-8 -lutf8proc -lsodium)
-HAVE_URING := $(shell pkg-config --exists liburing 2>/dev/null && echo 1)
+HAVE_URING := $(shell pkg-config --exists 'liburing >= 2.1' 2>/dev/null && echo 1)
 HAVE_LIBNL := $(shell pkg-config --exists libnl-genl-3.0 2>/dev/null && echo 1)
 
 # -ffp-contract=off: a rounding happens where the source says so, nowhere else

@@ -23,6 +23,7 @@ cc=$(command -v "${CC:-cc}" || command -v gcc || command -v clang)
 has_command() { command -v "$1" >/dev/null 2>&1; }
 has_header() { [[ -n $cc ]] && echo "#include <$1>" | "$cc" -E -x c - >/dev/null 2>&1; }
 has_module() { python3 -c "import $1" 2>/dev/null; }
+has_package() { dpkg-query -W -f '${Status}' "$1" 2>/dev/null | grep -q 'ok installed'; }
 # the tree's format was written with this version; another moves lines
 has_format() { has_command clang-format-14 || clang-format --version 2>/dev/null | grep -q 'version 14\.'; }
 
@@ -39,6 +40,7 @@ needs() {
 	build	header sodium.h	libsodium-dev	digests, keyed hashes
 	build	header liburing.h	liburing-dev	the io_uring example
 	build	command ps	procps	the demo finds its processes
+	deb	package build-essential	build-essential	what Debian builds every package with
 	deb	command dh	debhelper	builds the packages
 	deb	command dh_dkms	dh-dkms dkms	packages the kernel module
 	check	command python3	python3	the lint of the walls

@@ -13,12 +13,12 @@ cache=${LLM_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/llm}
 [[ $B != *san-* ]] || skip_all "not what anyone installs"
 [[ $(id -u) = 0 ]] || skip_all "needs root, to make a fresh root and boot it"
 for c in dh dh_dkms debootstrap systemd-nspawn unshare; do need "$c"; done
-release=$(. /etc/os-release && echo "${VERSION_CODENAME:-}")
+read -r os release < <(. /etc/os-release && echo "$ID ${VERSION_CODENAME:-}")
 [[ -e /usr/share/debootstrap/scripts/$release ]] ||
 	skip_all "debootstrap knows no release named ${release:-(none)}"
-case $release in
-jammy | noble | resolute) headers=linux-headers-generic ;;
-*) headers=linux-headers-$(dpkg --print-architecture) ;;
+case $os in
+ubuntu) headers=linux-headers-generic parts=main,universe ;;
+*) headers=linux-headers-$(dpkg --print-architecture) parts=main ;;
 esac
 
 # in namespaces of their own: mounts and processes go with them
@@ -31,7 +31,7 @@ fresh_root() {
 		tar -C "$TMP/root" -xf "$tar"
 		return
 	fi
-	apart debootstrap --variant=minbase \
+	apart debootstrap --variant=minbase --components="$parts" \
 		--include="systemd,systemd-sysv,dbus,udev,gcc,libc6-dev,pkg-config,$headers" \
 		"$release" "$TMP/root" >"$TMP/debootstrap" 2>&1 || return
 	rm -rf "$TMP/root/var/cache/apt/archives/"*.deb "$TMP/root/var/lib/apt/lists/"*
