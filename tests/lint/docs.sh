@@ -40,6 +40,8 @@ manual llmctl.8 < <(grep -oE '^	+\{ "[a-z-]+"' tools/ctl_tenant.c tools/llmctl.c
 manual llmd.8 < <(grep -oE '^\{ "[a-z-]+"' daemon/config.c | tr -d '{ "')
 manual llmclient.3 < <(cc -E -P -Iinclude/uapi include/llmclient.h |
 	grep -oE '\bllmc_[a-z_]+ *\(' | tr -d '( ' | sort -u)
+manual llm.4 < <(grep -oE '^#define LLMD?_(IOC|URING|AREA)_[A-Z]+' include/uapi/linux/llm.h |
+	cut -d' ' -f2 | grep -vE '_(MAGIC|NR)$')
 if command -v mandoc >/dev/null; then
 	mandoc -T lint -W error doc/man/*.[1-8] || say "mandoc: see above"
 fi
