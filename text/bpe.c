@@ -1,473 +1,437 @@
 /* SPDX-License-Identifier: MIT */
 #include "text/bpe.h"
-#include "text/split.h"
+#include "text/hash.h"
+#include "text/recipe.h"
 #include "text/utf8.h"
 #include "text/vec.h"
-#include "base/err.h"
-#include "base/json.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
 
-#define MERGES_MAX  (1u << 22)
-#define PIECE_SHORT 512 /* bytes: such a name fits on the stack */
+#define ASCII	    128
+#define JOINTS_BITS 19 /* log2 of the places in the table of joints */
 
-struct pair {
-	uint32_t a, b; /* ids; a = BPE_NONE: an empty place */
-	uint32_t rank;
+struct char_id {
+	uint32_t cp, id; /* id BPE_NONE: an empty place */
+};
+
+struct whole {
+	uint32_t id, from, size; /* bytes in text; id BPE_NONE: empty */
 };
 
 struct bpe {
-	uint32_t byte_id[256]; /* BPE_NONE: no token for this byte */
+	struct merges merges;
+	struct bpe_options opt;
 	uint32_t unk;
-	bool fuse_unk, ignore_merges;
-	uint64_t seed; /* of the hashes: a file cannot choose collisions */
+	/* the tokens of single bytes, BPE_NONE where there is none: of bytes
+	 * of text, or of those that a character falls back to */
+	uint32_t byte_id[256];
+	bool complete; /* every byte has one: nothing is ever unknown */
 
-	struct pair *pair; /* owned: open addressing, [pair_mask + 1] */
-	uint32_t *made;	   /* owned: [rank] the id that the pair becomes */
-	size_t pair_mask;
+	/* opt.chars: the tokens of single characters */
+	uint32_t ascii[ASCII];
+	struct char_id *chr; /* owned: open addressing */
+	size_t chr_mask;
+	/* owned: a bit for every (last, first) characters of some merge, by
+	 * hash; NULL: pieces are not cut */
+	uint64_t *joint;
 
-	/* ignore_merges: pieces that are tokens, by their bytes */
-	uint32_t *whole; /* owned: ids, BPE_NONE empty, [whole_mask + 1] */
-	size_t whole_mask, whole_max; /* places - 1; longest, bytes */
-	uint32_t *end;		      /* owned copy of the tokens' places ... */
-	uint8_t *bytes;		      /* ... and bytes */
+	/* opt.ignore_merges: pieces that are tokens */
+	struct whole *whole;	      /* owned: open addressing */
+	size_t whole_mask, whole_max; /* whole_max: the longest, bytes */
+	uint8_t *text;		      /* owned: their bytes */
+	uint64_t seed;
 };
 
-/* ---- tables */
+/* ---- tokens of single characters */
 
-/* The finalizer of splitmix64 (Steele, Lea, Flood 2014). */
-static uint64_t mix(uint64_t x)
+static struct char_id *char_place(const struct bpe *b, uint32_t cp)
 {
-	x = (x ^ x >> 30) * 0xbf58476d1ce4e5b9u;
-	x = (x ^ x >> 27) * 0x94d049bb133111ebu;
-	return x ^ x >> 31;
-}
-
-static uint64_t hash_bytes(const struct bpe *b, const uint8_t *s, size_t size)
-{
-	uint64_t h = b->seed ^ size, w;
-
-	for (; size >= 8; s += 8, size -= 8) {
-		memcpy(&w, s, 8);
-		h = mix(h ^ w);
-	}
-	w = 0;
-	memcpy(&w, s, size);
-	return mix(h ^ w);
-}
-
-/* The place of (a, b): its entry, or an empty one. */
-static struct pair *pair_place(const struct bpe *b, uint32_t left,
-			       uint32_t right)
-{
-	size_t i = mix(b->seed ^ ((uint64_t)left << 32 | right));
-	struct pair *p;
+	size_t i = hash_mix(b->seed ^ cp);
+	struct char_id *p;
 
 	for (;; i++) {
-		p = &b->pair[i & b->pair_mask];
-		if (p->a == BPE_NONE || (p->a == left && p->b == right))
+		p = &b->chr[i & b->chr_mask];
+		if (p->id == BPE_NONE || p->cp == cp)
 			return p;
 	}
 }
 
-static uint32_t pair_rank(const struct bpe *b, uint32_t left, uint32_t right)
+static uint32_t char_id(const struct bpe *b, uint32_t cp)
 {
-	const struct pair *p = pair_place(b, left, right);
-
-	return p->a == BPE_NONE ? BPE_NONE : p->rank;
+	return cp < ASCII ? b->ascii[cp] : char_place(b, cp)->id;
 }
 
-static const uint8_t *token(const struct bpe *b, uint32_t id, size_t *size)
+static bool is_char(const struct recipe_token *t, uint32_t *ret_cp)
 {
-	uint32_t from = id ? b->end[id - 1] : 0;
+	size_t at = 0;
 
-	*size = b->end[id] - from;
-	return b->bytes + from;
+	if (!t->size || !(t->flags & RECIPE_MODEL) || t->flags & RECIPE_MUTE)
+		return false;
+	*ret_cp = utf8_next(t->name, &at);
+	return at == t->size;
 }
 
-static uint32_t *whole_place(const struct bpe *b, const uint8_t *s, size_t size)
+static int open_chars(struct bpe *b, const struct recipe *r)
 {
-	size_t i = hash_bytes(b, s, size), n;
-	const uint8_t *t;
-	uint32_t *p;
+	size_t nr = 0, n;
+	uint32_t i, cp;
+
+	for (i = 0; i < r->nr; i++)
+		nr += is_char(&r->token[i], &cp);
+	n = hash_places(nr);
+	b->chr = malloc(n * sizeof(*b->chr));
+	if (!b->chr)
+		return -ENOMEM;
+	memset(b->chr, 0xff, n * sizeof(*b->chr));
+	b->chr_mask = n - 1;
+	memset(b->ascii, 0xff, sizeof(b->ascii));
+	for (i = 0; i < r->nr; i++) {
+		if (!is_char(&r->token[i], &cp))
+			continue;
+		if (cp < ASCII)
+			b->ascii[cp] = i;
+		else
+			*char_place(b, cp) = (struct char_id){ cp, i };
+	}
+	return 0;
+}
+
+/* The tokens that a character without token becomes, "<0x0A>". */
+static void open_fallback(struct bpe *b, const struct recipe *r)
+{
+	const struct recipe_token *t;
+	uint32_t i;
+	int byte;
+
+	for (i = 0; i < r->nr; i++) {
+		t = &r->token[i];
+		if (!t->name || !(t->flags & RECIPE_MODEL))
+			continue;
+		byte = spell_fallback(t->name, t->size);
+		if (byte >= 0)
+			b->byte_id[byte] = i;
+	}
+	b->complete = true;
+	for (i = 0; i < 256; i++)
+		b->complete = b->complete && b->byte_id[i] != BPE_NONE;
+}
+
+/* ---- where a long piece may be cut */
+
+static size_t joint_bit(uint32_t last, uint32_t first)
+{
+	/* the file may choose collisions: they cost a cut, no more */
+	return ((uint64_t)last << 21 | first) * 0x9e3779b97f4a7c15u >>
+	       (64 - JOINTS_BITS);
+}
+
+static bool joined(const struct bpe *b, uint32_t last, uint32_t first)
+{
+	size_t bit = joint_bit(last, first);
+
+	return b->joint[bit / 64] >> bit % 64 & 1;
+}
+
+/*
+ * A merge joins the last character of its left token with the first of its
+ * right one.  Where a token of a byte merges, a name is not the text it came
+ * from; then pieces stay whole.
+ */
+static int open_joints(struct bpe *b, const struct recipe *r)
+{
+	size_t i, at, bit;
+	uint32_t last, first;
+
+	b->joint = calloc((1u << JOINTS_BITS) / 64, sizeof(*b->joint));
+	if (!b->joint)
+		return -ENOMEM;
+	for (i = 0; i < r->nr_merges; i++) {
+		const struct recipe_token *x = &r->token[r->merge[i].left];
+		const struct recipe_token *y = &r->token[r->merge[i].right];
+
+		if (!x->size || !y->size ||
+		    spell_fallback(x->name, x->size) >= 0 ||
+		    spell_fallback(y->name, y->size) >= 0) {
+			free(b->joint);
+			b->joint = NULL;
+			return 0;
+		}
+		last = utf8_prev(x->name, x->size, &at);
+		at = 0;
+		first = utf8_next(y->name, &at);
+		bit = joint_bit(last, first);
+		b->joint[bit / 64] |= UINT64_C(1) << bit % 64;
+	}
+	return 0;
+}
+
+/* ---- pieces that are tokens */
+
+static struct whole *whole_place(const struct bpe *b, const uint8_t *s,
+				 size_t size)
+{
+	size_t i = hash_bytes(b->seed, s, size);
+	struct whole *p;
 
 	for (;; i++) {
 		p = &b->whole[i & b->whole_mask];
-		if (*p == BPE_NONE)
-			return p;
-		t = token(b, *p, &n);
-		if (n == size && !memcmp(t, s, n))
+		if (p->id == BPE_NONE ||
+		    (p->size == size && !memcmp(b->text + p->from, s, size)))
 			return p;
 	}
 }
 
-/* ---- loading */
-
-static size_t table_size(size_t nr)
+static const uint8_t *text_of(const struct bpe *b, const struct recipe *r,
+			      const uint8_t *bytes, const uint32_t *end,
+			      uint32_t i, uint32_t *size)
 {
-	size_t n = 16;
+	const struct recipe_token *t = &r->token[i];
 
-	while (n < 2 * nr)
-		n *= 2;
-	return n;
-}
-
-/* Look up names of model.vocab; a name is @n bytes, not ended by a NUL. */
-static uint32_t id_of(const json_t *vocab, const char *name, size_t n)
-{
-	char buf[PIECE_SHORT], *s = buf;
-	const json_t *v;
-
-	if (n >= sizeof(buf) && !(s = malloc(n + 1)))
-		return BPE_NONE;
-	memcpy(s, name, n);
-	s[n] = '\0';
-	v = json_object_get(vocab, s);
-	if (s != buf)
-		free(s);
-	return v ? (uint32_t)json_integer_value(v) : BPE_NONE;
-}
-
-/* A merge is "a b" or ["a", "b"]: where a and b stand, in *@ab. */
-static bool read_merge(const json_t *m, const char *ab[2], size_t size[2])
-{
-	const json_t *x = json_array_get(m, 0), *y = json_array_get(m, 1);
-	const char *space;
-
-	if (json_is_array(m)) {
-		if (json_array_size(m) != 2 || !json_is_string(x) ||
-		    !json_is_string(y))
-			return false;
-		ab[0] = json_string_value(x);
-		ab[1] = json_string_value(y);
-		size[0] = json_string_length(x);
-		size[1] = json_string_length(y);
-		return true;
+	*size = 0;
+	if (!t->name || !(t->flags & RECIPE_MODEL) || t->flags & RECIPE_MUTE)
+		return NULL;
+	if (b->opt.chars) {
+		*size = t->size;
+		return t->name;
 	}
-	if (!json_is_string(m))
-		return false;
-	ab[0] = json_string_value(m);
-	space = strchr(ab[0], ' ');
-	if (!space || strchr(space + 1, ' '))
-		return false;
-	ab[1] = space + 1;
-	size[0] = (size_t)(space - ab[0]);
-	size[1] = strlen(ab[1]);
-	return true;
+	*size = end[i] - (i ? end[i - 1] : 0);
+	return bytes + end[i] - *size;
 }
 
-static int add_merge(struct bpe *b, const char *where, const json_t *vocab,
-		     const json_t *m, size_t rank, struct err *err)
+static int open_whole(struct bpe *b, const struct recipe *r,
+		      const uint8_t *bytes, const uint32_t *end)
 {
-	char buf[2 * PIECE_SHORT], *both = buf;
-	const char *ab[2];
-	size_t size[2];
-	uint32_t id[3];
-	struct pair *p;
+	size_t n = hash_places(r->nr), total = 0;
+	const uint8_t *s;
+	uint32_t i, size;
 
-	if (!read_merge(m, ab, size))
-		return err_set(
-			err, -EINVAL,
-			"%s.merges[%zu] is neither \"a b\" nor [\"a\", \"b\"]",
-			where, rank);
-	if (size[0] + size[1] > sizeof(buf) &&
-	    !(both = malloc(size[0] + size[1])))
-		return err_set(err, -ENOMEM, "%s: out of memory", where);
-	memcpy(both, ab[0], size[0]);
-	memcpy(both + size[0], ab[1], size[1]);
-	id[0] = id_of(vocab, ab[0], size[0]);
-	id[1] = id_of(vocab, ab[1], size[1]);
-	id[2] = id_of(vocab, both, size[0] + size[1]);
-	if (both != buf)
-		free(both);
-	if (id[0] == BPE_NONE || id[1] == BPE_NONE || id[2] == BPE_NONE)
-		return err_set(
-			err, -EINVAL,
-			"%s.merges[%zu]: \"%.*s\" and \"%.*s\": %s is not in model.vocab",
-			where, rank, (int)(size[0] < 40 ? size[0] : 40), ab[0],
-			(int)(size[1] < 40 ? size[1] : 40), ab[1],
-			id[0] == BPE_NONE   ? "the left"
-			: id[1] == BPE_NONE ? "the right"
-					    : "what they make");
-	p = pair_place(b, id[0], id[1]);
-	*p = (struct pair){ id[0], id[1], (uint32_t)rank };
-	b->made[rank] = id[2];
+	for (i = 0; i < r->nr; i++) {
+		text_of(b, r, bytes, end, i, &size);
+		total += size;
+	}
+	b->whole = malloc(n * sizeof(*b->whole));
+	b->text = malloc(total + 1);
+	if (!b->whole || !b->text || total > UINT32_MAX)
+		return -ENOMEM;
+	memset(b->whole, 0xff, n * sizeof(*b->whole));
+	b->whole_mask = n - 1;
+	for (i = 0, total = 0; i < r->nr; i++) {
+		s = text_of(b, r, bytes, end, i, &size);
+		if (!size)
+			continue;
+		memcpy(b->text + total, s, size);
+		*whole_place(b, s, size) =
+			(struct whole){ i, (uint32_t)total, size };
+		total += size;
+		if (size > b->whole_max)
+			b->whole_max = size;
+	}
 	return 0;
 }
 
-static int open_merges(struct bpe *b, const char *where, const json_t *model,
-		       struct err *err)
-{
-	const json_t *merges = json_object_get(model, "merges");
-	const json_t *vocab = json_object_get(model, "vocab");
-	size_t nr = json_array_size(merges), n, i;
-	int r = 0;
+/* ---- opening */
 
-	if (!json_is_array(merges) || nr > MERGES_MAX)
-		return err_set(err, -EINVAL,
-			       "%s.merges is not an array of at most %u", where,
-			       MERGES_MAX);
-	n = table_size(nr);
-	b->pair = malloc(n * sizeof(*b->pair));
-	b->made = malloc((nr + 1) * sizeof(*b->made));
-	if (!b->pair || !b->made)
-		return err_set(err, -ENOMEM, "%s: out of memory", where);
-	b->pair_mask = n - 1;
-	for (i = 0; i < n; i++)
-		b->pair[i].a = BPE_NONE;
-	for (i = 0; !r && i < nr; i++)
-		r = add_merge(b, where, vocab, json_array_get(merges, i), i,
-			      err);
-	return r;
-}
-
-/* Tokens that a whole piece may be, and the tokens of single bytes. */
-static int open_tokens(struct bpe *b, const char *where,
-		       const struct bpe_tokens *t, struct err *err)
+static int open_tables(struct bpe *b, const struct recipe *r,
+		       const uint8_t *bytes, const uint32_t *end)
 {
-	size_t n = table_size(t->nr), total, size;
+	uint32_t i, size;
 	const uint8_t *s;
-	uint32_t i;
+	int ret = 0;
 
-	total = t->nr ? t->end[t->nr - 1] : 0;
-	b->whole = malloc(n * sizeof(*b->whole));
-	b->end = malloc((t->nr + 1) * sizeof(*b->end));
-	b->bytes = malloc(total + 1);
-	if (!b->whole || !b->end || !b->bytes)
-		return err_set(err, -ENOMEM, "%s: out of memory", where);
-	b->whole_mask = n - 1;
-	memset(b->whole, 0xff, n * sizeof(*b->whole));
-	memcpy(b->end, t->end, t->nr * sizeof(*b->end));
-	if (total)
-		memcpy(b->bytes, t->bytes, total);
-	for (i = 0; i < t->nr; i++) {
-		if (!t->mergeable[i])
-			continue;
-		s = token(b, i, &size);
-		*whole_place(b, s, size) = i;
-		if (size > b->whole_max)
-			b->whole_max = size;
+	if (merges_init(&b->merges, r->merge, r->nr_merges))
+		return -ENOMEM;
+	for (i = 0; !b->opt.chars && i < r->nr; i++) {
+		s = text_of(b, r, bytes, end, i, &size);
 		if (size == 1)
 			b->byte_id[s[0]] = i;
 	}
-	return 0;
+	if (b->opt.chars && r->byte_fallback)
+		open_fallback(b, r);
+	if (b->opt.chars)
+		ret = open_chars(b, r);
+	if (!ret && b->opt.chars)
+		ret = open_joints(b, r);
+	if (!ret && b->opt.ignore_merges)
+		ret = open_whole(b, r, bytes, end);
+	return ret;
 }
 
-static int open_options(struct bpe *b, const char *where, const json_t *model,
-			struct err *err)
-{
-	static const char *const unsupported[] = { "continuing_subword_prefix",
-						   "end_of_word_suffix" };
-	const json_t *vocab = json_object_get(model, "vocab");
-	const char *s;
-	bool fallback = false;
-	double dropout = 0;
-	size_t i;
-	int r;
-
-	for (i = 0; i < 2; i++) {
-		s = "";
-		r = json_get_str(where, model, unsupported[i], &s, err);
-		if (r)
-			return r;
-		if (*s)
-			return err_set(err, -ENOTSUP,
-				       "%s.%s is \"%s\": not supported yet",
-				       where, unsupported[i], s);
-	}
-	r = json_get_bool(where, model, "byte_fallback", &fallback, err);
-	if (!r)
-		r = json_get_bool(where, model, "fuse_unk", &b->fuse_unk, err);
-	if (!r)
-		r = json_get_bool(where, model, "ignore_merges",
-				  &b->ignore_merges, err);
-	if (!r)
-		r = json_get_f64(where, model, "dropout", 0, 1, &dropout, err);
-	if (r)
-		return r;
-	if (fallback || dropout > 0)
-		return err_set(
-			err, -ENOTSUP,
-			"%s.%s: not supported yet (only byte-level BPE is)",
-			where, fallback ? "byte_fallback" : "dropout");
-	s = NULL;
-	r = json_get_str(where, model, "unk_token", &s, err);
-	if (r)
-		return r;
-	b->unk = s ? id_of(vocab, s, strlen(s)) : BPE_NONE;
-	return 0;
-}
-
-int bpe_open(struct bpe **ret, const char *where, const json_t *model,
-	     const struct bpe_tokens *tokens, struct err *err)
+int bpe_open(struct bpe **ret, const struct recipe *r, const uint8_t *bytes,
+	     const uint32_t *end)
 {
 	struct bpe *b = calloc(1, sizeof(*b));
-	int r;
 
 	if (!b)
-		return err_set(err, -ENOMEM, "%s: out of memory", where);
+		return -ENOMEM;
+	b->opt = r->bpe;
+	b->unk = r->unk;
+	b->seed = hash_seed();
 	memset(b->byte_id, 0xff, sizeof(b->byte_id));
-	/* no seed is no reason to fail: it guards loading time only */
-	if (getrandom(&b->seed, sizeof(b->seed), GRND_NONBLOCK) < 0)
-		b->seed = 0x9e3779b97f4a7c15u;
-	r = open_options(b, where, model, err);
-	if (!r)
-		r = open_tokens(b, where, tokens, err);
-	if (!r)
-		r = open_merges(b, where, model, err);
-	if (r)
+	if (open_tables(b, r, bytes, end)) {
 		bpe_close(b);
-	else
-		*ret = b;
-	return r;
+		return -ENOMEM;
+	}
+	*ret = b;
+	return 0;
 }
 
 void bpe_close(struct bpe *b)
 {
 	if (!b)
 		return;
-	free(b->pair);
-	free(b->made);
+	merges_deinit(&b->merges);
+	free(b->chr);
+	free(b->joint);
 	free(b->whole);
-	free(b->end);
-	free(b->bytes);
+	free(b->text);
 	free(b);
 }
 
-void bpe_work_free(struct bpe_work *w)
+int bpe_work_init(struct bpe_work *w)
 {
-	free(w->symbol);
-	free(w->heap);
 	*w = (struct bpe_work){ 0 };
+	return cache_init(&w->cache);
 }
 
-/* ---- the heap: least key first, so lowest rank, then leftmost */
-
-static void heap_push(struct bpe_work *w, uint64_t key)
+void bpe_work_deinit(struct bpe_work *w)
 {
-	size_t i = w->nr_heap++, up;
-
-	for (; i; i = up) {
-		up = (i - 1) / 2;
-		w->moves++;
-		if (w->heap[up] <= key)
-			break;
-		w->heap[i] = w->heap[up];
-	}
-	w->heap[i] = key;
+	free(w->id);
+	merge_work_free(&w->merge);
+	cache_deinit(&w->cache);
 }
 
-static uint64_t heap_pop(struct bpe_work *w)
+/* ---- one piece */
+
+static size_t spell_bytes(const struct bpe *b, uint32_t *id, const uint8_t *s,
+			  size_t size)
 {
-	uint64_t top = w->heap[0], key = w->heap[--w->nr_heap];
-	size_t i = 0, down;
-
-	while ((down = 2 * i + 1) < w->nr_heap) {
-		w->moves++;
-		if (down + 1 < w->nr_heap && w->heap[down + 1] < w->heap[down])
-			down++;
-		if (w->heap[down] >= key)
-			break;
-		w->heap[i] = w->heap[down];
-		i = down;
-	}
-	w->heap[i] = key;
-	return top;
-}
-
-/* ---- merging one piece */
-
-/* One symbol a byte; the number of symbols. */
-static uint32_t spell(const struct bpe *b, struct bpe_symbol *y,
-		      const uint8_t *s, size_t size)
-{
-	uint32_t nr = 0, id;
-	size_t i;
+	size_t nr = 0, i;
 	bool unk = false;
 
 	for (i = 0; i < size; i++) {
-		id = b->byte_id[s[i]];
-		if (id == BPE_NONE) {
-			if (b->unk == BPE_NONE || (unk && b->fuse_unk))
-				continue;
-			id = b->unk;
-			unk = true;
-		} else {
+		id[nr] = b->byte_id[s[i]];
+		if (id[nr] != BPE_NONE) {
 			unk = false;
+			nr++;
+		} else if (b->unk != BPE_NONE && !(unk && b->opt.fuse_unk)) {
+			unk = true;
+			id[nr++] = b->unk;
 		}
-		y[nr] = (struct bpe_symbol){ .id = id,
-					     .prev = nr - 1,
-					     .next = nr + 1 };
-		nr++;
 	}
-	if (nr)
-		y[nr - 1].next = BPE_NONE;
 	return nr;
 }
 
-/* Give symbol @i the rank of its pair and put that into the heap. */
-static void rank_pair(const struct bpe *b, struct bpe_work *w, uint32_t i)
+/* Write the tokens of all bytes of one character; false: some has none. */
+static bool fall_back(const struct bpe *b, uint32_t *id, const uint8_t *s,
+		      size_t size)
 {
-	struct bpe_symbol *y = w->symbol;
+	size_t i;
 
-	y[i].rank = y[i].next == BPE_NONE
-			    ? BPE_NONE
-			    : pair_rank(b, y[i].id, y[y[i].next].id);
-	if (y[i].rank != BPE_NONE)
-		heap_push(w, (uint64_t)y[i].rank << 32 | i);
+	for (i = 0; i < size; i++) {
+		id[i] = b->byte_id[s[i]];
+		if (id[i] == BPE_NONE)
+			return false;
+	}
+	return true;
 }
 
-static void merge(const struct bpe *b, struct bpe_work *w)
+/*
+ * As HF's BPE::merge_word, down to the unknown token that waits while
+ * characters fall back to bytes.
+ */
+static size_t spell_chars(const struct bpe *b, uint32_t *id, const uint8_t *s,
+			  size_t size)
 {
-	struct bpe_symbol *y = w->symbol;
-	uint32_t i, right;
-	uint64_t key;
+	size_t nr = 0, i = 0, from;
+	bool unk = false;
+	uint32_t one;
 
-	while (w->nr_heap) {
-		key = heap_pop(w);
-		i = (uint32_t)key;
-		/* a neighbour was merged since: that pair is no more.  A
-		 * symbol that was taken in has no rank */
-		if (y[i].rank != key >> 32)
-			continue;
-		right = y[i].next;
-		y[i].id = b->made[y[i].rank];
-		y[i].next = y[right].next;
-		y[right].rank = BPE_NONE;
-		if (y[i].next != BPE_NONE)
-			y[y[i].next].prev = i;
-		rank_pair(b, w, i);
-		if (y[i].prev != BPE_NONE)
-			rank_pair(b, w, y[i].prev);
+	while (i < size) {
+		from = i;
+		one = char_id(b, utf8_next(s, &i));
+		if (one != BPE_NONE) {
+			if (unk)
+				id[nr++] = b->unk;
+			unk = false;
+			id[nr++] = one;
+		} else if (fall_back(b, id + nr, s + from, i - from)) {
+			nr += i - from;
+		} else if (b->unk != BPE_NONE) {
+			if (unk && !b->opt.fuse_unk)
+				id[nr++] = b->unk;
+			unk = true;
+		}
 	}
+	if (unk)
+		id[nr++] = b->unk;
+	return nr;
+}
+
+static int merge_piece(const struct bpe *b, struct bpe_work *w,
+		       const uint8_t *s, size_t size, struct ids *out)
+{
+	struct cache_entry *e = NULL;
+	long nr;
+
+	if (size <= CACHE_PIECE_MAX) {
+		e = cache_at(&w->cache, s, size);
+		if (cache_holds(e, s, size))
+			return ids_add(out, e->id, e->nr);
+	}
+	if (vec_grow((void **)&w->id, &w->cap, size + 4, sizeof(*w->id)))
+		return -ENOMEM;
+	nr = (long)(b->opt.chars ? spell_chars(b, w->id, s, size)
+				 : spell_bytes(b, w->id, s, size));
+	w->symbols += (uint64_t)nr;
+	nr = merge_run(&b->merges, &w->merge, w->id, (size_t)nr);
+	if (nr < 0)
+		return (int)nr;
+	if (e)
+		cache_put(e, s, size, w->id, (size_t)nr);
+	return ids_add(out, w->id, (size_t)nr);
+}
+
+/*
+ * Where the piece that begins at @from may be cut.  A character that may be
+ * unknown stays with its neighbours: unknown ones in a row can be one token.
+ */
+static size_t next_cut(const struct bpe *b, const uint8_t *s, size_t size,
+		       size_t from)
+{
+	size_t i = from, at;
+	uint32_t last = utf8_next(s, &i), cp;
+
+	while (i < size) {
+		at = i;
+		cp = utf8_next(s, &i);
+		if (!joined(b, last, cp) &&
+		    (b->complete || (char_id(b, last) != BPE_NONE &&
+				     char_id(b, cp) != BPE_NONE)))
+			return at;
+		last = cp;
+	}
+	return size;
 }
 
 int bpe_encode(const struct bpe *b, struct bpe_work *w, const uint8_t *s,
 	       size_t size, struct ids *out)
 {
-	uint32_t nr, i;
+	const struct whole *p;
+	size_t from = 0, to;
+	int ret = 0;
 
-	if (b->ignore_merges && size <= b->whole_max) {
-		i = *whole_place(b, s, size);
-		if (i != BPE_NONE)
-			return ids_push(out, i);
+	if (b->opt.ignore_merges && size <= b->whole_max) {
+		p = whole_place(b, s, size);
+		if (p->id != BPE_NONE)
+			return ids_push(out, p->id);
 	}
-	/* n - 1 pairs at first, and two for each of up to n - 1 merges */
-	if (vec_grow((void **)&w->symbol, &w->symbol_cap, size,
-		     sizeof(*w->symbol)) ||
-	    vec_grow((void **)&w->heap, &w->heap_cap, 3 * size,
-		     sizeof(*w->heap)))
-		return -ENOMEM;
-	nr = spell(b, w->symbol, s, size);
-	w->nr_heap = 0;
-	for (i = 0; i < nr; i++)
-		rank_pair(b, w, i);
-	merge(b, w);
-	for (i = nr ? 0 : BPE_NONE; i != BPE_NONE; i = w->symbol[i].next)
-		if (ids_push(out, w->symbol[i].id))
-			return -ENOMEM;
-	return 0;
+	if (!b->joint)
+		return merge_piece(b, w, s, size, out);
+	for (; !ret && from < size; from = to) {
+		to = next_cut(b, s, size, from);
+		ret = merge_piece(b, w, s + from, to - from, out);
+	}
+	return ret;
 }

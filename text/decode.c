@@ -72,13 +72,54 @@ static const uint8_t *text_of(const struct decode *d, const struct vocab *v,
 	return s;
 }
 
+/* The first token that shows anything, where all its spaces go. */
+static size_t feed_spaceless(struct decode *d, const uint8_t *s, size_t size,
+			     uint8_t *out)
+{
+	size_t i, from = 0, o = 0;
+
+	for (i = 0; i <= size; i++) {
+		if (i < size && s[i] != ' ')
+			continue;
+		o += feed(d, s + from, i - from, out + o);
+		from = i + 1;
+	}
+	return o;
+}
+
+/* Spaces that the text gives up at its beginning: how many bytes of @s. */
+static size_t give_up(struct decode *d, const struct vocab *v, const uint8_t *s,
+		      size_t size)
+{
+	size_t n = 0;
+
+	while (n < size && d->begun < v->lead && s[n] == ' ') {
+		d->begun++;
+		n++;
+	}
+	if (n < size || d->begun >= v->lead)
+		d->begun = DECODE_BEGUN;
+	return n;
+}
+
 long decode_feed(struct decode *d, const struct vocab *v, uint32_t id,
 		 uint8_t *out, size_t cap)
 {
-	size_t size;
+	size_t size, n;
 	const uint8_t *s = text_of(d, v, id, &size);
 
-	return decode_bytes(d, s, size, out, size ? cap : DECODE_CAP(0));
+	if (!size)
+		return 0;
+	if (cap < DECODE_CAP(size))
+		return -ENOSPC;
+	if (d->begun == DECODE_BEGUN)
+		return (long)feed(d, s, size, out);
+	if (v->lead_all) {
+		d->begun = DECODE_BEGUN;
+		return (long)feed_spaceless(d, s, size, out);
+	}
+	n = give_up(d, v, s, size);
+	return (long)feed(d, s + n, size - n, out);
 }
 
 size_t decode_end(struct decode *d, uint8_t out[3])
@@ -109,6 +150,8 @@ void decode_skip(struct decode *d, const struct vocab *v, const uint32_t *ids,
 		memcpy(tail + sizeof(tail) - have - n, s + size - n, n);
 		have += n;
 	}
+	if (have)
+		d->begun = DECODE_BEGUN;
 	if (have == sizeof(tail))
 		d->nr_pending = 0;
 	feed(d, tail + sizeof(tail) - have, have, scratch);

@@ -14,6 +14,9 @@
  * nothing is pending.  The state is a function of the ids alone, so a new
  * engine finds it again by decode_skip() over prompt and log.
  *
+ * A SentencePiece text loses the space that was put before it: the first
+ * token that shows anything gives it up (vocab.h, lead).
+ *
  * struct decode is a value: copy it to look ahead.  Nothing here allocates.
  */
 #ifndef TEXT_DECODE_H
@@ -32,7 +35,10 @@ struct decode {
 	uint8_t pending[3]; /* a beginning of one character */
 	uint8_t nr_pending;
 	uint8_t flags; /* DECODE_* */
+	uint8_t begun; /* spaces given up so far; DECODE_BEGUN: text came */
 };
+
+#define DECODE_BEGUN UINT8_MAX
 
 /* Bytes that one decode_feed() may hand out for a token of @size bytes. */
 #define DECODE_CAP(size) (3 * ((size_t)(size) + 1))

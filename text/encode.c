@@ -4,6 +4,7 @@
 #include "text/bpe.h"
 #include "text/normal.h"
 #include "text/split.h"
+#include "text/unigram.h"
 #include "text/utf8.h"
 #include "text/vec.h"
 #include "text/vocab.h"
@@ -20,7 +21,8 @@ struct encode {
 	struct added_work added[2]; /* before and after normalizing */
 	struct normal_work *normal;
 	struct split_work *split;
-	struct bpe_work bpe;
+	struct bpe_work bpe; /* of these the one that the model needs */
+	struct unigram_work unigram;
 	uint64_t work; /* bytes passed through the steps */
 };
 
@@ -37,7 +39,9 @@ int encode_open(struct encode **ret, const struct vocab *v)
 	if (!e)
 		return -ENOMEM;
 	e->v = v;
-	if (normal_work_open(&e->normal) || split_work_open(&e->split)) {
+	if (normal_work_open(&e->normal) || split_work_open(&e->split) ||
+	    (v->unigram ? unigram_work_init(&e->unigram)
+			: bpe_work_init(&e->bpe))) {
 		encode_close(e);
 		return -ENOMEM;
 	}
@@ -54,22 +58,32 @@ void encode_close(struct encode *e)
 	added_work_free(&e->added[1]);
 	normal_work_close(e->normal);
 	split_work_close(e->split);
-	bpe_work_free(&e->bpe);
+	bpe_work_deinit(&e->bpe);
+	unigram_work_deinit(&e->unigram);
 	free(e);
 }
 
-/* Words between added tokens, normalized: split and merge. */
+/*
+ * Words between added tokens, normalized: split, each piece by the model.
+ * @first: they begin where the text begins.
+ */
 static int encode_words(struct encode *e, const uint8_t *s, size_t size,
-			struct ids *out)
+			bool first, struct ids *out)
 {
+	const struct vocab *v = e->v;
 	struct split_result r;
-	size_t i;
+	const uint8_t *p;
+	size_t i, n;
 	int ret;
 
-	ret = split_run(e->v->split, e->split, s, size, &r);
-	for (i = 0; !ret && i < r.nr; i++)
-		ret = bpe_encode(e->v->bpe, &e->bpe, r.s + r.span[i].start,
-				 r.span[i].end - r.span[i].start, out);
+	ret = split_run(v->split, e->split, s, size, first, &r);
+	for (i = 0; !ret && i < r.nr; i++) {
+		p = r.s + r.span[i].start;
+		n = r.span[i].end - r.span[i].start;
+		ret = v->unigram ? unigram_encode(v->unigram, &e->unigram, p, n,
+						  out)
+				 : bpe_encode(v->bpe, &e->bpe, p, n, out);
+	}
 	e->work += size;
 	return ret;
 }
@@ -79,7 +93,7 @@ static int encode_words(struct encode *e, const uint8_t *s, size_t size,
  * are looked for in normalized text, encode the rest.
  */
 static int encode_piece(struct encode *e, const uint8_t *s, size_t size,
-			const struct trust *trust, struct ids *out)
+			bool first, const struct trust *trust, struct ids *out)
 {
 	struct trust in = *trust;
 	const struct piece *p;
@@ -98,7 +112,7 @@ static int encode_piece(struct encode *e, const uint8_t *s, size_t size,
 		p = &e->added[1].piece[i];
 		if (p->id == ADDED_TEXT)
 			ret = encode_words(e, t + p->start, p->end - p->start,
-					   out);
+					   first && !p->start, out);
 		else
 			ret = ids_push(out, p->id);
 	}
@@ -130,6 +144,7 @@ static int encode_text(struct encode *e, const uint8_t *s, size_t size,
 			continue;
 		}
 		ret = encode_piece(e, s + p->start, p->end - p->start,
+				   !p->start,
 				   &(struct trust){
 					   t->special,
 					   inside(t->plain, p),
@@ -224,7 +239,8 @@ int encode_around(struct encode *e, const void *text, size_t size, size_t plain,
 
 uint64_t encode_work(const struct encode *e)
 {
-	return e->work + e->added[0].work + e->added[1].work + e->bpe.moves;
+	return e->work + e->added[0].work + e->added[1].work + e->bpe.symbols +
+	       e->bpe.merge.moves + e->unigram.steps;
 }
 
 const struct vocab *encode_vocab(const struct encode *e)

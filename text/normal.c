@@ -1,29 +1,35 @@
 /* SPDX-License-Identifier: MIT */
 #include "text/normal.h"
+#include "text/charsmap.h"
+#include "text/forms.h"
 #include "text/pattern.h"
+#include "text/spell.h"
 #include "text/utf8.h"
 #include "text/vec.h"
 #include "base/err.h"
 #include "base/json.h"
 
 #include <errno.h>
+#include <sodium.h>
 #include <stdlib.h>
 #include <string.h>
 #include <utf8proc.h>
 
-#define STEPS_MAX     32		  /* normalizers in a row */
-#define DEPTH_MAX     8			  /* sequences in sequences */
-#define GROWN_MAX     (UINT32_C(1) << 31) /* bytes of a normalized text */
-#define INSERTION_MAX 16		  /* marks sorted in place */
+#define STEPS_MAX 32		      /* normalizers in a row */
+#define DEPTH_MAX 8		      /* sequences in sequences */
+#define GROWN_MAX (UINT32_C(1) << 31) /* bytes of a normalized text */
 
-enum kind { COMPOSE, DECOMPOSE, LOWERCASE, PREPEND, REPLACE };
+enum kind { FORM, LOWERCASE, PREPEND, REPLACE, STRIP, CHARSMAP, SENTENCE };
 
 struct step {
 	enum kind kind;
-	bool compat; /* NFKC, NFKD */
-	char *text;  /* owned: what is put there */
+	struct form form;
+	char *text; /* owned: what is put there */
 	size_t text_size;
-	struct pattern *pattern; /* owned */
+	struct pattern *pattern;   /* owned */
+	bool left, right;	   /* STRIP */
+	struct charsmap *charsmap; /* owned; CHARSMAP and SENTENCE */
+	struct normal_sentence sentence;
 };
 
 struct normal {
@@ -33,9 +39,8 @@ struct normal {
 
 struct normal_work {
 	struct bytes out[2]; /* steps read one and write the other */
-	int32_t *cp;	     /* owned: [cap] code points */
-	int32_t *sorted;     /* owned: [sorted_cap] one run of marks */
-	size_t cap, sorted_cap;
+	struct forms_work forms;
+	struct bytes mapped; /* a sentence, after its charsmap */
 	struct pattern_work *pattern;
 };
 
@@ -80,6 +85,44 @@ static int open_prepend(struct step *st, const char *where, const json_t *j,
 	return 0;
 }
 
+static int open_strip(struct step *st, const char *where, const json_t *j,
+		      struct err *err)
+{
+	int r;
+
+	st->kind = STRIP;
+	st->left = st->right = true;
+	r = json_get_bool(where, j, "strip_left", &st->left, err);
+	return r ? r : json_get_bool(where, j, "strip_right", &st->right, err);
+}
+
+static int open_precompiled(struct step *st, const char *where, const json_t *j,
+			    struct err *err)
+{
+	const json_t *map = json_object_get(j, "precompiled_charsmap");
+	size_t size = json_string_length(map), n;
+	uint8_t *blob;
+	int r;
+
+	st->kind = CHARSMAP;
+	if (!json_is_string(map))
+		return err_set(err, -EINVAL,
+			       "%s: precompiled_charsmap is not a string",
+			       where);
+	blob = malloc(size + 1);
+	if (!blob)
+		return err_set(err, -ENOMEM, "%s: out of memory", where);
+	if (sodium_base642bin(blob, size, size ? json_string_value(map) : "",
+			      size, NULL, &n, NULL,
+			      sodium_base64_VARIANT_ORIGINAL))
+		r = err_set(err, -EINVAL,
+			    "%s: precompiled_charsmap is not base64", where);
+	else
+		r = charsmap_open(&st->charsmap, where, blob, n, err);
+	free(blob);
+	return r;
+}
+
 static int open_step(struct normal *n, const char *where, const json_t *j,
 		     int depth, struct err *err);
 
@@ -112,11 +155,13 @@ static int open_step(struct normal *n, const char *where, const json_t *j,
 	static const struct {
 		const char *name;
 		enum kind kind;
-		bool compat;
+		struct form form;
 	} plain[] = {
-		{ "NFC", COMPOSE, false },	   { "NFKC", COMPOSE, true },
-		{ "NFD", DECOMPOSE, false },	   { "NFKD", DECOMPOSE, true },
-		{ "Lowercase", LOWERCASE, false },
+		{ "NFC", FORM, { .compose = true } },
+		{ "NFKC", FORM, { .compose = true, .compat = true } },
+		{ "NFD", FORM, { 0 } },
+		{ "NFKD", FORM, { .compat = true } },
+		{ "Lowercase", LOWERCASE, { 0 } },
 	};
 	const char *type = NULL;
 	struct step *st;
@@ -140,11 +185,15 @@ static int open_step(struct normal *n, const char *where, const json_t *j,
 		return open_replace(st, where, j, err);
 	if (!strcmp(type, "Prepend"))
 		return open_prepend(st, where, j, err);
+	if (!strcmp(type, "Strip"))
+		return open_strip(st, where, j, err);
+	if (!strcmp(type, "Precompiled"))
+		return open_precompiled(st, where, j, err);
 	for (i = 0; i < sizeof(plain) / sizeof(plain[0]); i++) {
 		if (strcmp(type, plain[i].name))
 			continue;
 		st->kind = plain[i].kind;
-		st->compat = plain[i].compat;
+		st->form = plain[i].form;
 		return 0;
 	}
 	return err_set(err, -ENOTSUP, "%s: normalizer %s is not supported yet",
@@ -174,6 +223,28 @@ int normal_open(struct normal **ret, const char *where, const json_t *j,
 	return r;
 }
 
+int normal_open_sentence(struct normal **ret, const char *where,
+			 const struct normal_sentence *how, const void *map,
+			 size_t map_size, struct err *err)
+{
+	struct normal *n = calloc(1, sizeof(*n));
+	struct step *st;
+	int r;
+
+	if (!n)
+		return err_set(err, -ENOMEM, "%s: out of memory", where);
+	st = &n->step[n->nr++];
+	st->kind = SENTENCE;
+	st->sentence = *how;
+	r = map_size ? charsmap_open(&st->charsmap, where, map, map_size, err)
+		     : 0;
+	if (r)
+		normal_close(n);
+	else
+		*ret = n;
+	return r;
+}
+
 void normal_close(struct normal *n)
 {
 	uint32_t i;
@@ -183,6 +254,7 @@ void normal_close(struct normal *n)
 	for (i = 0; i < n->nr; i++) {
 		free(n->step[i].text);
 		pattern_close(n->step[i].pattern);
+		charsmap_close(n->step[i].charsmap);
 	}
 	free(n);
 }
@@ -207,120 +279,13 @@ void normal_work_close(struct normal_work *w)
 		return;
 	bytes_free(&w->out[0]);
 	bytes_free(&w->out[1]);
-	free(w->cp);
-	free(w->sorted);
+	bytes_free(&w->mapped);
+	forms_work_free(&w->forms);
 	pattern_work_close(w->pattern);
 	free(w);
 }
 
-/* ---- Unicode forms */
-
-/* True where no code point of @s changes under the form and none combines. */
-static bool settled(const struct step *st, const uint8_t *s, size_t size)
-{
-	/* below these all is inert (DerivedNormalizationProps, ccc) */
-	uint32_t limit = st->compat ? 0xa0 : st->kind == COMPOSE ? 0x300 : 0xc0;
-	size_t i = 0;
-
-	while (i < size)
-		if (utf8_next(s, &i) >= limit)
-			return false;
-	return true;
-}
-
-static int class_of(int32_t cp)
-{
-	return utf8proc_get_property(cp)->combining_class;
-}
-
-/* One run of marks, by counting: stable, linear, whatever its length. */
-static int sort_run(struct normal_work *w, int32_t *run, size_t nr)
-{
-	size_t start[257] = { 0 }, i, j;
-	int32_t cp;
-	int k;
-
-	if (nr <= INSERTION_MAX) {
-		for (i = 1; i < nr; i++) {
-			cp = run[i];
-			k = class_of(cp);
-			for (j = i; j && class_of(run[j - 1]) > k; j--)
-				run[j] = run[j - 1];
-			run[j] = cp;
-		}
-		return 0;
-	}
-	if (vec_grow((void **)&w->sorted, &w->sorted_cap, nr, sizeof(*run)))
-		return -ENOMEM;
-	for (i = 0; i < nr; i++)
-		start[class_of(run[i]) + 1]++;
-	for (i = 1; i < 256; i++)
-		start[i] += start[i - 1];
-	for (i = 0; i < nr; i++)
-		w->sorted[start[class_of(run[i])]++] = run[i];
-	memcpy(run, w->sorted, nr * sizeof(*run));
-	return 0;
-}
-
-/* Canonical ordering (UAX #15): marks between starters, sorted by class. */
-static int order(struct normal_work *w, size_t nr)
-{
-	size_t i = 0, from;
-
-	while (i < nr) {
-		if (!class_of(w->cp[i])) {
-			i++;
-			continue;
-		}
-		for (from = i; i < nr && class_of(w->cp[i]); i++)
-			;
-		if (i - from > 1 && sort_run(w, w->cp + from, i - from))
-			return -ENOMEM;
-	}
-	return 0;
-}
-
-static int form(const struct step *st, struct normal_work *w, const uint8_t *s,
-		size_t size, struct bytes *out)
-{
-	utf8proc_option_t options = UTF8PROC_DECOMPOSE | UTF8PROC_STABLE |
-				    (st->compat ? UTF8PROC_COMPAT : 0);
-	utf8proc_ssize_t n;
-	size_t i = 0, nr = 0, k;
-	int32_t cp;
-
-	while (i < size) {
-		cp = (int32_t)utf8_next(s, &i);
-		/* the longest decomposition known is of 18 (U+FDFA) */
-		if (vec_grow((void **)&w->cp, &w->cap, nr + 32, sizeof(*w->cp)))
-			return -ENOMEM;
-		n = utf8proc_decompose_char(cp, w->cp + nr,
-					    (utf8proc_ssize_t)(w->cap - nr),
-					    options, NULL);
-		if (n < 0 || (size_t)n > w->cap - nr)
-			return -E2BIG;
-		nr += (size_t)n;
-	}
-	if (order(w, nr))
-		return -ENOMEM;
-	if (st->kind == COMPOSE) {
-		n = utf8proc_normalize_utf32(w->cp, (utf8proc_ssize_t)nr,
-					     UTF8PROC_COMPOSE |
-						     UTF8PROC_STABLE);
-		if (n < 0)
-			return -E2BIG;
-		nr = (size_t)n;
-	}
-	if (nr > GROWN_MAX / 4)
-		return -E2BIG;
-	if (bytes_room(out, nr * 4))
-		return -ENOMEM;
-	for (k = 0; k < nr; k++)
-		out->nr += utf8_put(out->v + out->nr, (uint32_t)w->cp[k]);
-	return 0;
-}
-
-/* ---- the others */
+/* ---- the steps */
 
 static int lowercase(const uint8_t *s, size_t size, struct bytes *out)
 {
@@ -365,6 +330,63 @@ static int replace(const struct step *st, struct normal_work *w,
 	return bytes_add(out, s + from, size - from);
 }
 
+static int strip(const struct step *st, const uint8_t *s, size_t size,
+		 struct bytes *out)
+{
+	size_t from = 0, at = 0;
+
+	while (st->left && at < size && utf8_is_space(utf8_next(s, &at)))
+		from = at;
+	while (st->right && size > from &&
+	       utf8_is_space(utf8_prev(s, size, &at)))
+		size = at;
+	return bytes_add(out, s + from, size - from);
+}
+
+/*
+ * sentencepiece's Normalizer::Normalize once its charsmap was applied: in this
+ * order, first spaces at the beginning, then what comes before, then spaces in
+ * a row, and at the end whatever is written as a space.
+ */
+static int sentence(const struct step *st, struct normal_work *w,
+		    const uint8_t *s, size_t size, struct bytes *out)
+{
+	const struct normal_sentence *how = &st->sentence;
+	const char *space = how->escape ? SPELL_SPACE : " ";
+	size_t n = strlen(space), i = 0;
+	bool skip = how->squeeze;
+
+	if (st->charsmap) {
+		int r;
+
+		w->mapped.nr = 0;
+		r = charsmap_apply(st->charsmap, s, size, &w->mapped);
+		if (r)
+			return r;
+		s = w->mapped.v;
+		size = w->mapped.nr;
+	}
+	while (how->squeeze && i < size && s[i] == ' ')
+		i++;
+	if (i == size)
+		return 0;
+	if (bytes_room(out, (size - i + 1) * n))
+		return -ENOMEM;
+	if (how->prefix && bytes_add(out, space, n))
+		return -ENOMEM;
+	for (; i < size; i++) {
+		if (s[i] != ' ')
+			out->v[out->nr++] = s[i];
+		else if (!skip && bytes_add(out, space, n))
+			return -ENOMEM;
+		skip = how->squeeze && s[i] == ' ';
+	}
+	while (how->squeeze && out->nr >= n &&
+	       !memcmp(out->v + out->nr - n, space, n))
+		out->nr -= n;
+	return 0;
+}
+
 static int apply(const struct step *st, struct normal_work *w, const uint8_t *s,
 		 size_t size, struct bytes *out)
 {
@@ -377,8 +399,14 @@ static int apply(const struct step *st, struct normal_work *w, const uint8_t *s,
 		return bytes_add(out, s, size);
 	case REPLACE:
 		return replace(st, w, s, size, out);
+	case STRIP:
+		return strip(st, s, size, out);
+	case CHARSMAP:
+		return charsmap_apply_graphemes(st->charsmap, s, size, out);
+	case SENTENCE:
+		return sentence(st, w, s, size, out);
 	default:
-		return form(st, w, s, size, out);
+		return forms_apply(st->form, &w->forms, s, size, out);
 	}
 }
 
@@ -393,7 +421,7 @@ int normal_apply(const struct normal *n, struct normal_work *w,
 		const struct step *st = &n->step[i];
 		struct bytes *out = &w->out[s == w->out[0].v];
 
-		if (st->kind <= DECOMPOSE && settled(st, s, size))
+		if (st->kind == FORM && forms_settled(st->form, s, size))
 			continue;
 		out->nr = 0;
 		r = apply(st, w, s, size, out);

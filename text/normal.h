@@ -1,16 +1,16 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * normal.h - the "normalizer" of tokenizer.json: NFC, NFD, NFKC, NFKD,
- * Lowercase, Prepend, Replace, and Sequence of these.
+ * Lowercase, Prepend, Replace, Strip, Precompiled, and Sequence of these; and
+ * the one that SentencePiece models describe in their own words.
  *
- * Unicode forms by utf8proc's tables, with an own canonical ordering: the
- * library's is an insertion sort, quadratic on a long run of combining marks.
  * A struct normal is read-only once open and may be shared by threads.
  */
 #ifndef TEXT_NORMAL_H
 #define TEXT_NORMAL_H
 
 #include <jansson.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -25,6 +25,20 @@ struct normal_work;
  */
 int normal_open(struct normal **ret, const char *where, const json_t *j,
 		struct err *err);
+/* The normalizer_spec of a SentencePiece model. */
+struct normal_sentence {
+	bool prefix;  /* add_dummy_prefix: a space before all text */
+	bool squeeze; /* remove_extra_whitespaces */
+	bool escape;  /* escape_whitespaces: a space is written U+2581 */
+};
+
+/*
+ * The same from a SentencePiece model; @map is its precompiled_charsmap,
+ * @map_size 0 where it has none.  As above.
+ */
+int normal_open_sentence(struct normal **ret, const char *where,
+			 const struct normal_sentence *how, const void *map,
+			 size_t map_size, struct err *err);
 void normal_close(struct normal *n);
 
 /* A thread's buffers.  0 or -ENOMEM. */

@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <pcre2.h>
 #include <stdlib.h>
+#include <string.h>
 
 /*
  * Every step of matching is counted by PCRE2 against the limit.  An honest
@@ -21,6 +22,9 @@
 
 struct pattern {
 	pcre2_code *code;
+	/* a plain string, looked for without PCRE2; NULL: a pattern */
+	uint8_t *literal; /* owned */
+	size_t size;
 };
 
 struct pattern_work {
@@ -52,10 +56,35 @@ static pcre2_code *compile(const char *where, const uint8_t *s, size_t size,
 	return code;
 }
 
+static int open_literal(struct pattern *p, const char *where, const char *src,
+			size_t size, struct err *err)
+{
+	p->literal = malloc(size);
+	p->size = size;
+	if (!p->literal)
+		return err_set(err, -ENOMEM, "%s: out of memory", where);
+	memcpy(p->literal, src, size);
+	return 0;
+}
+
+static int open_regex(struct pattern *p, const char *where, const char *src,
+		      size_t size, struct err *err)
+{
+	struct bytes out = { 0 };
+	int r = oniguruma_translate(&out, where, src, size, err);
+
+	if (!r) {
+		p->code = compile(where, out.v ? out.v : (uint8_t *)"", out.nr,
+				  PCRE2_MULTILINE | PCRE2_UCP, err);
+		r = p->code ? 0 : -EINVAL;
+	}
+	bytes_free(&out);
+	return r;
+}
+
 int pattern_open(struct pattern **ret, const char *where, const char *src,
 		 size_t size, bool literal, struct err *err)
 {
-	struct bytes out = { 0 };
 	struct pattern *p;
 	int r;
 
@@ -63,28 +92,16 @@ int pattern_open(struct pattern **ret, const char *where, const char *src,
 		return err_set(err, -EINVAL,
 			       "%s: a pattern of %zu bytes, allowed %d", where,
 			       size, PATTERN_SOURCE_MAX);
-	r = literal ? 0 : oniguruma_translate(&out, where, src, size, err);
+	p = calloc(1, sizeof(*p));
+	if (!p)
+		return err_set(err, -ENOMEM, "%s: out of memory", where);
+	/* an empty string matches everywhere, as an empty pattern does */
+	r = literal && size ? open_literal(p, where, src, size, err)
+			    : open_regex(p, where, src, size, err);
 	if (r)
-		goto out_bytes;
-	r = -ENOMEM;
-	p = malloc(sizeof(*p));
-	if (!p) {
-		err_set(err, r, "%s: out of memory", where);
-		goto out_bytes;
-	}
-	r = -EINVAL;
-	p->code = literal ? compile(where, (const uint8_t *)src, size,
-				    PCRE2_LITERAL, err)
-			  : compile(where, out.v ? out.v : (uint8_t *)"",
-				    out.nr, PCRE2_MULTILINE | PCRE2_UCP, err);
-	if (!p->code) {
-		free(p);
-		goto out_bytes;
-	}
-	*ret = p;
-	r = 0;
-out_bytes:
-	bytes_free(&out);
+		pattern_close(p);
+	else
+		*ret = p;
 	return r;
 }
 
@@ -93,6 +110,7 @@ void pattern_close(struct pattern *p)
 	if (!p)
 		return;
 	pcre2_code_free(p->code);
+	free(p->literal);
 	free(p);
 }
 
@@ -143,6 +161,21 @@ static int match(const struct pattern *p, struct pattern_work *w,
 	return rc < 0 ? -E2BIG : 1;
 }
 
+static int next_literal(const struct pattern *p, const uint8_t *s, size_t size,
+			struct pattern_at *at, size_t *start, size_t *end)
+{
+	const uint8_t *found = at->pos < size
+				       ? memmem(s + at->pos, size - at->pos,
+						p->literal, p->size)
+				       : NULL;
+
+	if (!found)
+		return 0;
+	*start = (size_t)(found - s);
+	at->pos = *end = *start + p->size;
+	return 1;
+}
+
 int pattern_next(const struct pattern *p, struct pattern_work *w,
 		 const uint8_t *s, size_t size, struct pattern_at *at,
 		 size_t *start, size_t *end)
@@ -150,6 +183,8 @@ int pattern_next(const struct pattern *p, struct pattern_work *w,
 	const PCRE2_SIZE *o = pcre2_get_ovector_pointer(w->match);
 	int r;
 
+	if (p->literal)
+		return next_literal(p, s, size, at, start, end);
 	while (at->pos <= size) {
 		r = match(p, w, s, size, at->pos);
 		if (r <= 0)

@@ -115,38 +115,3 @@ int post_read(struct post *ret, const char *where, const json_t *j,
 		return 0;
 	return read_one(&r, j, false);
 }
-
-static int check_one(const char *where, const json_t *j, bool inside,
-		     struct err *err)
-{
-	const json_t *d, *list = json_object_get(j, "decoders");
-	const char *type = NULL;
-	size_t i;
-	int ret;
-
-	ret = json_get_str(where, j, "type", &type, err);
-	if (ret)
-		return ret;
-	if (type &&
-	    (!strcmp(type, "ByteLevel") || (inside && !strcmp(type, "Fuse"))))
-		return 0;
-	if (!type || strcmp(type, "Sequence") || inside)
-		return err_set(
-			err, -ENOTSUP,
-			"%s: decoder %.40s is not supported yet (only ByteLevel is)",
-			where, type ? type : "without a type");
-	json_array_foreach(list, i, d)
-	{
-		ret = check_one(where, d, true, err);
-		if (ret)
-			return ret;
-	}
-	return 0;
-}
-
-int post_check_decoder(const char *where, const json_t *j, struct err *err)
-{
-	if (!j || json_is_null(j))
-		return 0;
-	return check_one(where, j, false, err);
-}

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * post.h - what tokenizer.json does after the model: the "post_processor",
- * which puts ids around a text, and the "decoder", which turns tokens into
- * text and may do nothing here but give their bytes.
+ * post.h - the "post_processor" of tokenizer.json, which puts ids around a
+ * text.
  */
 #ifndef TEXT_POST_H
 #define TEXT_POST_H
@@ -27,8 +26,5 @@ struct post {
  */
 int post_read(struct post *ret, const char *where, const json_t *j,
 	      uint32_t nr_ids, struct err *err);
-
-/* 0 if "decoder" does no more than ByteLevel does, else -ENOTSUP, -EINVAL. */
-int post_check_decoder(const char *where, const json_t *j, struct err *err);
 
 #endif

@@ -1,47 +1,21 @@
 /* SPDX-License-Identifier: MIT */
 #include "text/split.h"
 #include "text/pattern.h"
+#include "text/spell.h"
+#include "text/stages.h"
 #include "text/utf8.h"
 #include "text/vec.h"
 #include "base/err.h"
-#include "base/json.h"
 
 #include <errno.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define STAGES_MAX 48
-#define DEPTH_MAX  8 /* sequences in sequences */
-#define GROWN_MAX  (UINT32_C(1) << 31)
-
-/* GPT-2's own pattern, which ByteLevel applies with use_regex. */
-#define GPT2_PATTERN                                                           \
-	"'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+"    \
-	"|\\s+(?!\\S)|\\s+"
-
-enum kind {
-	PATTERN, /* pieces between matches, and matches */
-	NUMBERS, /* the same, a match is one character */
-	PUNCT,
-	SPACE_BEFORE, /* a piece that has none gets one */
-	TO_CHARS,     /* bytes -> byte alphabet */
-	TO_BYTES,     /* and back */
-};
-
-/* Which side a match joins; names of tokenizer.json in behaviors[]. */
-enum behavior { ISOLATED, REMOVED, CONTIGUOUS, WITH_PREVIOUS, WITH_NEXT };
-
-struct stage {
-	enum kind kind;
-	enum behavior behavior;
-	bool invert;		 /* what does not match is the match */
-	struct pattern *pattern; /* owned */
-};
+#define GROWN_MAX (UINT32_C(1) << 31)
 
 struct split {
-	struct stage stage[STAGES_MAX];
-	uint32_t nr;
-	bool byte_level;
+	struct stages stages;
 };
 
 struct cut {
@@ -58,216 +32,17 @@ struct split_work {
 	struct pattern_work *pattern;
 };
 
-uint32_t split_byte_char(uint8_t b)
-{
-	/* printable Latin-1 stands for itself, the others follow from 256 */
-	if ((b > 0x20 && b < 0x7f) || (b > 0xa0 && b != 0xad))
-		return b;
-	if (b <= 0x20)
-		return 256u + b;
-	if (b < 0xad)
-		return 256u + 33 + (b - 0x7fu);
-	return 256 + 33 + 34;
-}
-
-int split_char_byte(uint32_t cp)
-{
-	if (cp < 256)
-		return split_byte_char((uint8_t)cp) == cp ? (int)cp : -1;
-	cp -= 256;
-	if (cp <= 0x20)
-		return (int)cp;
-	if (cp < 33 + 34)
-		return (int)(cp - 33 + 0x7f);
-	return cp == 33 + 34 ? 0xad : -1;
-}
-
-/* ---- loading */
-
-static int add_stage(struct split *s, const char *where, struct stage st,
-		     struct err *err)
-{
-	if (s->nr == STAGES_MAX) {
-		pattern_close(st.pattern);
-		return err_set(err, -EINVAL, "%s: more than %d stages", where,
-			       STAGES_MAX);
-	}
-	s->stage[s->nr++] = st;
-	return 0;
-}
-
-static int get_behavior(const char *where, const json_t *j, enum behavior *ret,
-			struct err *err)
-{
-	static const char *const behaviors[] = {
-		[ISOLATED] = "Isolated",
-		[REMOVED] = "Removed",
-		[CONTIGUOUS] = "Contiguous",
-		[WITH_PREVIOUS] = "MergedWithPrevious",
-		[WITH_NEXT] = "MergedWithNext",
-	};
-	const char *name = NULL;
-	int i, r;
-
-	r = json_get_str(where, j, "behavior", &name, err);
-	if (r || !name)
-		return r;
-	for (i = 0; i <= WITH_NEXT; i++) {
-		if (strcmp(name, behaviors[i]))
-			continue;
-		*ret = (enum behavior)i;
-		return 0;
-	}
-	return err_set(err, -EINVAL, "%s: behavior is \"%s\", not known", where,
-		       name);
-}
-
-static int open_pattern(struct split *s, const char *where, const json_t *j,
-			struct err *err)
-{
-	const json_t *p = json_object_get(j, "pattern");
-	const json_t *str = json_object_get(p, "String");
-	const json_t *src = str ? str : json_object_get(p, "Regex");
-	struct stage st = { .kind = PATTERN };
-	int r;
-
-	if (!json_is_string(src))
-		return err_set(
-			err, -EINVAL,
-			"%s: Split needs pattern.String or pattern.Regex",
-			where);
-	r = get_behavior(where, j, &st.behavior, err);
-	if (r)
-		return r;
-	r = json_get_bool(where, j, "invert", &st.invert, err);
-	if (r)
-		return r;
-	r = pattern_open(&st.pattern, where, json_string_value(src),
-			 json_string_length(src), str != NULL, err);
-	return r ? r : add_stage(s, where, st, err);
-}
-
-static int open_digits(struct split *s, const char *where, const json_t *j,
-		       struct err *err)
-{
-	bool each = false;
-	int r = json_get_bool(where, j, "individual_digits", &each, err);
-
-	if (r)
-		return r;
-	return add_stage(s, where,
-			 (struct stage){ .kind = NUMBERS,
-					 .behavior = each ? ISOLATED
-							  : CONTIGUOUS },
-			 err);
-}
-
-static int open_punctuation(struct split *s, const char *where, const json_t *j,
-			    struct err *err)
-{
-	struct stage st = { .kind = PUNCT };
-	int r = get_behavior(where, j, &st.behavior, err);
-
-	return r ? r : add_stage(s, where, st, err);
-}
-
-static int open_byte_level(struct split *s, const char *where, const json_t *j,
-			   struct err *err)
-{
-	struct stage st = { .kind = PATTERN };
-	bool space = true, regex = true;
-	int r;
-
-	if (s->byte_level)
-		return err_set(err, -ENOTSUP,
-			       "%s: a second ByteLevel is not supported",
-			       where);
-	s->byte_level = true;
-	r = json_get_bool(where, j, "add_prefix_space", &space, err);
-	if (!r)
-		r = json_get_bool(where, j, "use_regex", &regex, err);
-	if (!r && space)
-		r = add_stage(s, where, (struct stage){ .kind = SPACE_BEFORE },
-			      err);
-	if (!r && regex) {
-		r = pattern_open(&st.pattern, where, GPT2_PATTERN,
-				 strlen(GPT2_PATTERN), false, err);
-		if (!r)
-			r = add_stage(s, where, st, err);
-	}
-	if (!r)
-		r = add_stage(s, where, (struct stage){ .kind = TO_CHARS },
-			      err);
-	return r;
-}
-
-static int open_one(struct split *s, const char *where, const json_t *j,
-		    int depth, struct err *err)
-{
-	static const struct {
-		const char *name;
-		int (*open)(struct split *s, const char *where, const json_t *j,
-			    struct err *err);
-	} kinds[] = {
-		{ "Split", open_pattern },
-		{ "Digits", open_digits },
-		{ "Punctuation", open_punctuation },
-		{ "ByteLevel", open_byte_level },
-	};
-	const json_t *list = json_object_get(j, "pretokenizers");
-	const char *type = NULL;
-	char at[160];
-	size_t i;
-	int r;
-
-	r = json_get_str(where, j, "type", &type, err);
-	if (r)
-		return r;
-	if (!type)
-		return err_set(err, -EINVAL, "%s: no \"type\"", where);
-	for (i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++)
-		if (!strcmp(type, kinds[i].name))
-			return kinds[i].open(s, where, j, err);
-	if (strcmp(type, "Sequence"))
-		return err_set(err, -ENOTSUP,
-			       "%s: pre-tokenizer %s is not supported yet",
-			       where, type);
-	if (!json_is_array(list) || depth == DEPTH_MAX)
-		return err_set(
-			err, -EINVAL,
-			"%s: Sequence needs an array \"pretokenizers\", at most %d deep",
-			where, DEPTH_MAX);
-	for (i = 0; !r && i < json_array_size(list); i++) {
-		snprintf(at, sizeof(at), "%s.pretokenizers[%zu]", where, i);
-		r = open_one(s, at, json_array_get(list, i), depth + 1, err);
-	}
-	return r;
-}
-
 int split_open(struct split **ret, const char *where, const json_t *j,
 	       struct err *err)
 {
-	struct split *s;
-	int r = 0;
+	struct split *s = malloc(sizeof(*s));
+	int r;
 
-	s = calloc(1, sizeof(*s));
 	if (!s)
 		return err_set(err, -ENOMEM, "%s: out of memory", where);
-	if (j && !json_is_null(j))
-		r = open_one(s, where, j, 0, err);
-	if (!r && !s->byte_level)
-		r = err_set(
-			err, -ENOTSUP,
-			"%s: no ByteLevel: only byte-level BPE is supported yet",
-			where);
-	/* nothing looks at the byte alphabet any more, or somebody did */
-	if (!r && s->stage[s->nr - 1].kind == TO_CHARS)
-		s->nr--;
-	else if (!r)
-		r = add_stage(s, where, (struct stage){ .kind = TO_BYTES },
-			      err);
+	r = stages_init(&s->stages, where, j, err);
 	if (r)
-		split_close(s);
+		free(s);
 	else
 		*ret = s;
 	return r;
@@ -275,13 +50,15 @@ int split_open(struct split **ret, const char *where, const json_t *j,
 
 void split_close(struct split *s)
 {
-	uint32_t i;
-
 	if (!s)
 		return;
-	for (i = 0; i < s->nr; i++)
-		pattern_close(s->stage[i].pattern);
+	stages_deinit(&s->stages);
 	free(s);
+}
+
+bool split_is_byte_level(const struct split *s)
+{
+	return s->stages.byte_level;
 }
 
 int split_work_open(struct split_work **ret)
@@ -424,11 +201,11 @@ static int cut(const struct stage *st, struct split_work *w, const uint8_t *s,
 		struct span p = w->span[!to][i];
 
 		w->nr_cut = 0;
-		if (st->kind == PATTERN)
+		if (st->kind == STAGE_PATTERN)
 			r = cut_pattern(st, w, s + p.start, p.end - p.start);
 		else
-			r = cut_chars(st->kind == NUMBERS ? utf8_is_number
-							  : utf8_is_punct,
+			r = cut_chars(st->kind == STAGE_NUMBERS ? utf8_is_number
+								: utf8_is_punct,
 				      w, s + p.start, p.end - p.start);
 		for (k = 0; st->invert && k < w->nr_cut; k++)
 			w->cut[k].match = !w->cut[k].match;
@@ -440,35 +217,59 @@ static int cut(const struct stage *st, struct split_work *w, const uint8_t *s,
 
 /* ---- stages that rewrite the text */
 
-static int rewrite_piece(enum kind kind, const uint8_t *s, size_t size,
-			 struct bytes *out)
+/* HF's Metaspace; @first: the piece begins where the text began. */
+static int metaspace(const struct stage *st, const uint8_t *s, size_t size,
+		     bool first, struct bytes *out)
+{
+	size_t n = st->space_size, i;
+	bool has = size &&
+		   (s[0] == ' ' || (size >= n && !memcmp(s, st->space, n)));
+
+	if (bytes_room(out, (size + 1) * n))
+		return -ENOMEM;
+	if (!has && (st->prepend == PREPEND_ALWAYS ||
+		     (st->prepend == PREPEND_FIRST && first)))
+		bytes_add(out, st->space, n);
+	for (i = 0; i < size; i++) {
+		if (s[i] == ' ')
+			bytes_add(out, st->space, n);
+		else
+			out->v[out->nr++] = s[i];
+	}
+	return 0;
+}
+
+static int rewrite_piece(const struct stage *st, const uint8_t *s, size_t size,
+			 bool first, struct bytes *out)
 {
 	size_t i = 0;
 
-	switch (kind) {
-	case SPACE_BEFORE:
+	switch (st->kind) {
+	case STAGE_METASPACE:
+		return metaspace(st, s, size, first, out);
+	case STAGE_SPACE_BEFORE:
 		if (s[0] != ' ' && bytes_add(out, " ", 1))
 			return -ENOMEM;
 		return bytes_add(out, s, size);
-	case TO_CHARS:
+	case STAGE_TO_CHARS:
 		if (bytes_room(out, size * 2 + 4))
 			return -ENOMEM;
 		for (i = 0; i < size; i++)
 			out->nr += utf8_put(out->v + out->nr,
-					    split_byte_char(s[i]));
+					    spell_byte_char(s[i]));
 		return 0;
 	default:
 		if (bytes_room(out, size))
 			return -ENOMEM;
 		while (i < size)
 			out->v[out->nr++] =
-				(uint8_t)split_char_byte(utf8_next(s, &i));
+				(uint8_t)spell_char_byte(utf8_next(s, &i));
 		return 0;
 	}
 }
 
-static int rewrite(enum kind kind, struct split_work *w, const uint8_t *s,
-		   struct bytes *out, int to)
+static int rewrite(const struct stage *st, struct split_work *w,
+		   const uint8_t *s, bool first, struct bytes *out, int to)
 {
 	size_t i, from;
 
@@ -477,7 +278,8 @@ static int rewrite(enum kind kind, struct split_work *w, const uint8_t *s,
 		struct span p = w->span[!to][i];
 
 		from = out->nr;
-		if (rewrite_piece(kind, s + p.start, p.end - p.start, out))
+		if (rewrite_piece(st, s + p.start, p.end - p.start,
+				  first && !p.start, out))
 			return -ENOMEM;
 		if (out->nr >= GROWN_MAX)
 			return -E2BIG;
@@ -488,7 +290,7 @@ static int rewrite(enum kind kind, struct split_work *w, const uint8_t *s,
 }
 
 int split_run(const struct split *sp, struct split_work *w, const uint8_t *s,
-	      size_t size, struct split_result *ret)
+	      size_t size, bool first, struct split_result *ret)
 {
 	int to = 0, r;
 	uint32_t i;
@@ -496,17 +298,17 @@ int split_run(const struct split *sp, struct split_work *w, const uint8_t *s,
 	w->nr[to] = 0;
 	if (add_span(w, to, 0, size))
 		return -ENOMEM;
-	for (i = 0; i < sp->nr; i++) {
-		const struct stage *st = &sp->stage[i];
+	for (i = 0; i < sp->stages.nr; i++) {
+		const struct stage *st = &sp->stages.stage[i];
 
 		to = !to;
 		w->nr[to] = 0;
-		if (st->kind < SPACE_BEFORE) {
+		if (st->kind < STAGE_SPACE_BEFORE) {
 			r = cut(st, w, s, to);
 		} else {
 			struct bytes *out = &w->text[s == w->text[0].v];
 
-			r = rewrite(st->kind, w, s, out, to);
+			r = rewrite(st, w, s, first, out, to);
 			s = out->v;
 		}
 		if (r)

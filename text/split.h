@@ -1,12 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * split.h - the "pre_tokenizer" of tokenizer.json: cuts a normalized text
- * into the pieces that BPE merges on their own.
+ * split.h - the "pre_tokenizer" of tokenizer.json at work: cuts a normalized
+ * text into the pieces that the model sees on their own.
  *
- * Supported: Split (a pattern or a string, every behavior, invert), Digits,
- * Punctuation, ByteLevel, Sequence.  Each is made into one or two simple
- * stages; a stage cuts every piece that the stage before it left, looking at
- * that piece alone, as Hugging Face tokenizers does.
+ * What it does is read into stages (stages.h); a stage cuts every piece that
+ * the stage before it left, looking at that piece alone, as Hugging Face
+ * tokenizers does.
  *
  * After ByteLevel the text is seen in GPT-2's byte alphabet (a character for
  * every byte).  Where stages follow it they are given that text; the answer
@@ -18,6 +17,7 @@
 #define TEXT_SPLIT_H
 
 #include <jansson.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -26,12 +26,14 @@ struct split;
 struct split_work;
 
 /*
- * From the JSON value of "pre_tokenizer".  0, or -EINVAL, -ENOTSUP (not
- * byte-level, or a kind not known here), -ENOMEM with @err naming @where.
+ * From the JSON value of "pre_tokenizer"; null leaves a text whole.  0, or
+ * -EINVAL, -ENOTSUP (a kind not known here), -ENOMEM with @err naming @where.
  */
 int split_open(struct split **ret, const char *where, const json_t *j,
 	       struct err *err);
 void split_close(struct split *s);
+/* Are pieces spelled in bytes (ByteLevel), or in characters? */
+bool split_is_byte_level(const struct split *s);
 
 /* A thread's buffers and result. */
 int split_work_open(struct split_work **ret);
@@ -48,17 +50,11 @@ struct split_result {
 };
 
 /*
- * Cut @s, valid UTF-8 under 2^30 bytes.  The result is good until the next
- * call.  0, -ENOMEM, or -E2BIG: a pattern ran into its limit.
+ * Cut @s, valid UTF-8 under 2^30 bytes.  @first: it begins where the whole
+ * text began (Metaspace asks).  The result is good until the next call.  0,
+ * -ENOMEM, or -E2BIG: a pattern ran into its limit.
  */
 int split_run(const struct split *sp, struct split_work *w, const uint8_t *s,
-	      size_t size, struct split_result *ret);
-
-/*
- * GPT-2's byte alphabet: the character that stands for byte @b, and back
- * (-1: @cp stands for none).
- */
-uint32_t split_byte_char(uint8_t b);
-int split_char_byte(uint32_t cp);
+	      size_t size, bool first, struct split_result *ret);
 
 #endif

@@ -32,6 +32,17 @@ int ids_push(struct ids *a, uint32_t id)
 	return 0;
 }
 
+int ids_add(struct ids *a, const uint32_t *id, size_t nr)
+{
+	if (a->cap - a->nr < nr &&
+	    vec_grow((void **)&a->v, &a->cap, a->nr + nr, sizeof(*a->v)))
+		return -ENOMEM;
+	if (nr)
+		memcpy(a->v + a->nr, id, nr * sizeof(*id));
+	a->nr += nr;
+	return 0;
+}
+
 int bytes_room(struct bytes *a, size_t more)
 {
 	size_t need;

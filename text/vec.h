@@ -24,6 +24,7 @@ struct bytes {
 
 /* Append; 0 or -ENOMEM with the array as it was. */
 int ids_push(struct ids *a, uint32_t id);
+int ids_add(struct ids *a, const uint32_t *id, size_t nr);
 int bytes_add(struct bytes *a, const void *p, size_t size);
 /* Make room for @more bytes after nr, so that they may be written there. */
 int bytes_room(struct bytes *a, size_t more);

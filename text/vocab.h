@@ -3,12 +3,12 @@
  * vocab.h - a model's vocabulary: which bytes an id stands for, which ids are
  * special, and the compiled rules by which text becomes ids.
  *
- * Read from a Hugging Face tokenizer.json, with tokenizer_config.json and
+ * Read from a Hugging Face tokenizer.json, a SentencePiece tokenizer.model or
+ * a GGUF file; with the first two tokenizer_config.json and
  * chat_template.jinja from the same folder where they are there.  The files
- * are hostile: whatever they hold, the answer is a vocabulary that can be
- * used or one clear line.  Supported: byte-level BPE (GPT-2, Llama 3, Qwen,
- * DeepSeek and their kin).  Another kind is refused with -ENOTSUP; it would
- * be a second model beside struct bpe, the rest stands.
+ * are hostile: whatever they hold, the answer is a vocabulary that can be used
+ * or one clear line.  Each has a reader that fills a recipe (recipe.h); here
+ * the recipe is made into what encode.h and decode.h work with.
  *
  * A struct vocab is read-only once opened: any number of threads may use it.
  */
@@ -24,6 +24,7 @@ struct bpe;
 struct err;
 struct normal;
 struct split;
+struct unigram;
 
 #define VOCAB_NONE	 UINT32_MAX /* no such id */
 #define VOCAB_IDS_MAX	 (1u << 22) /* ids a file may name; largest known: 2^18 */
@@ -51,14 +52,20 @@ struct vocab {
 	uint8_t *token_flags;  /* [nr]: VOCAB_* */
 	struct normal *normal; /* NULL: text is taken as it is */
 	struct split *split;
-	struct bpe *bpe;
+	struct bpe *bpe;	 /* the model: this ... */
+	struct unigram *unigram; /* ... or this, the other is NULL */
+	/* spaces that a text loses at its very beginning: so many, or all that
+	 * are in its first token (decode.h) */
+	uint8_t lead;
+	bool lead_all;
 	/* added tokens looked for before [0] and after [1] normalizing; or NULL
 	 */
 	struct added *added[2];
 };
 
 /*
- * Open @path: a tokenizer.json, or the folder of one.  0 and *ret, which the
+ * Open @path: one of those files, or a folder of tokenizer.json or else of
+ * tokenizer.model.  0 and *ret, which the
  * caller vocab_close()s; else *ret is untouched and @err (may be NULL) says
  * what, where, found, allowed: -ENOENT no such file; -ENOTSUP a good file of
  * a kind not supported yet (the model can still serve ids); -EINVAL a file

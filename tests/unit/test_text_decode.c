@@ -8,15 +8,20 @@
 
 #include <errno.h>
 
-static struct vocab *open_vocab(const char *name)
+static struct vocab *open_file(const char *file)
 {
 	struct vocab *v = NULL;
 	struct err err = { 0 };
 
-	if (vocab_open(&v, golden_path(name, ""), &err))
+	if (vocab_open(&v, file, &err))
 		printf("# %s\n", err.text);
 	CHECK(v);
 	return v;
+}
+
+static struct vocab *open_vocab(const char *name)
+{
+	return open_file(golden_path(name, ""));
 }
 
 /* streams: ids, chunks[i] = what ids[i] sets free, last = what the end does */
@@ -25,11 +30,12 @@ TEST(T31_chunks_equal_the_reference_token_by_token)
 	size_t k, i, j;
 	json_t *st;
 
-	for (k = 0; k < GOLDEN_NR; k++) {
-		json_t *g = golden_json(golden_names[k], "vectors.json");
-		struct vocab *v = open_vocab(golden_names[k]);
+	for (k = 0; k < GOLDEN_FILES; k++) {
+		json_t *g =
+			golden_json(golden_files[k].vectors, "vectors.json");
+		struct vocab *v = open_file(golden_files[k].file);
 
-		ROW(golden_names[k]);
+		ROW(golden_files[k].file);
 		CHECK(json_array_size(json_object_get(g, "streams")) > 10);
 		json_array_foreach(json_object_get(g, "streams"), i, st)
 		{

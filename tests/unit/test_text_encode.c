@@ -11,6 +11,7 @@
 #include <errno.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <unistd.h>
 
 static struct vocab *vocab_at(const char *path)
 {
@@ -60,21 +61,29 @@ static char *decode_all(const struct vocab *v, const struct ids *ids,
 	return (char *)out;
 }
 
+static json_t *load(const char *dir)
+{
+	char path[512];
+
+	snprintf(path, sizeof(path), "%s/vectors.json", dir);
+	return json_load_file(path, JSON_ALLOW_NUL, NULL);
+}
+
 /* Column 0: specials parsed; 1: as text; 2: what column 0 decodes to. */
-static void vectors(const char *name)
+static void vectors(const char *file, const char *dir)
 {
 	struct vocab *v;
 	struct encode *e = NULL;
 	struct err err = { 0 };
 	json_t *strings = json_load_file(GOLDEN_DIR "/strings.json",
 					 JSON_ALLOW_NUL, NULL);
-	json_t *golden = golden_json(name, "vectors.json");
+	json_t *golden = load(dir);
 	json_t *rows = json_object_get(golden, "vectors"), *row;
 	size_t i, bad = 0;
 
-	ROW(name);
+	ROW(file);
 	CHECK(strings && rows);
-	v = vocab_at(golden_path(name, ""));
+	v = vocab_at(file);
 	CHECK(v);
 	CHECK_EQ(encode_open(&e, v), 0);
 	CHECK_EQ(json_array_size(rows), json_array_size(strings));
@@ -94,13 +103,13 @@ static void vectors(const char *name)
 		CHECK_EQ(encode(e, s, size, ENCODE_SPECIAL, &a, &err), 0);
 		CHECK_EQ(encode(e, s, size, 0, &b, &err), 0);
 		if (!same(&a, json_is_array(ca) ? ca : json_array())) {
-			printf("# %s string %zu (%s) column 0: %.*s\n", name, i,
+			printf("# %s string %zu (%s) column 0: %.*s\n", file, i,
 			       cat, (int)size, s);
 			show("got", &a);
 			bad++;
 		}
 		if (!same(&b, json_is_array(cb) ? cb : ca)) {
-			printf("# %s string %zu (%s) column 1: %.*s\n", name, i,
+			printf("# %s string %zu (%s) column 1: %.*s\n", file, i,
 			       cat, (int)size, s);
 			show("got", &b);
 			bad++;
@@ -113,7 +122,7 @@ static void vectors(const char *name)
 			    ? n != json_string_length(cd) ||
 				      memcmp(text, json_string_value(cd), n)
 			    : n != size || memcmp(text, clean, n)) {
-			printf("# %s string %zu (%s) decoded: %.*s\n", name, i,
+			printf("# %s string %zu (%s) decoded: %.*s\n", file, i,
 			       cat, (int)n, text);
 			bad++;
 		}
@@ -130,37 +139,57 @@ static void vectors(const char *name)
 	json_decref(strings);
 }
 
-TEST(ids_equal_the_reference_gpt2)
+TEST(ids_equal_the_reference_from_every_kind_of_file)
 {
-	vectors("bpe-gpt2");
+	char dir[256];
+	size_t i;
+
+	for (i = 0; i < GOLDEN_FILES; i++) {
+		snprintf(dir, sizeof(dir), GOLDEN_DIR "/%s",
+			 golden_files[i].vectors);
+		vectors(golden_files[i].file, dir);
+	}
 }
 
-TEST(ids_equal_the_reference_llama3)
+/* Vocabularies of others: in LLM_GOLDEN, packed. */
+TEST(ids_equal_the_reference_with_real_vocabularies)
 {
-	vectors("bpe-llama3");
-}
+	static const char *const names[] = { "gpt-2", "phi-3", "qwen2",
+					     "falcon", "deepseek-coder" };
+	const char *golden = getenv("LLM_GOLDEN");
+	char dir[512], packed[600], cmd[1400];
+	char file[] = "/tmp/test_text_real.XXXXXX";
+	size_t i;
 
-TEST(ids_equal_the_reference_qwen2)
-{
-	vectors("bpe-qwen2");
-}
-
-TEST(ids_equal_the_reference_flags)
-{
-	vectors("bpe-flags");
+	for (i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+		snprintf(dir, sizeof(dir), "%s/tokenizers/%s",
+			 golden ? golden : "../shared/data", names[i]);
+		snprintf(packed, sizeof(packed), "%s/vocab.gguf.xz", dir);
+		if (access(packed, R_OK))
+			SKIP("no real vocabularies in LLM_GOLDEN");
+		if (system("command -v xz >/dev/null"))
+			SKIP("no xz to unpack real vocabularies");
+		if (!i)
+			close(mkstemp(file));
+		snprintf(cmd, sizeof(cmd), "xz -dkc '%s' >%s", packed, file);
+		CHECK_EQ(system(cmd), 0);
+		vectors(file, dir);
+	}
+	unlink(file);
 }
 
 TEST(what_the_tokenizer_puts_around_a_text_equals_the_reference)
 {
 	size_t k;
 
-	for (k = 0; k < GOLDEN_NR; k++) {
-		json_t *g = golden_json(golden_names[k], "vectors.json");
-		struct vocab *v = vocab_at(golden_path(golden_names[k], ""));
+	for (k = 0; k < GOLDEN_FILES; k++) {
+		json_t *g =
+			golden_json(golden_files[k].vectors, "vectors.json");
+		struct vocab *v = vocab_at(golden_files[k].file);
 		struct encode *e = NULL;
 		struct ids ids = { 0 };
 
-		ROW(golden_names[k]);
+		ROW(golden_files[k].file);
 		CHECK(g && v && !encode_open(&e, v));
 		CHECK_EQ(encode(e, "Hello", 5, ENCODE_BOS | ENCODE_EOS, &ids,
 				NULL),
@@ -177,13 +206,14 @@ TEST(what_the_tokenizer_puts_around_a_text_equals_the_reference)
 TEST(the_golden_models_read_their_prompts_as_transformers_did)
 {
 	static const char *const names[] = { "llama3-gqa-bf16",
-					     "qwen2-sharded-bf16" };
+					     "qwen2-sharded-bf16",
+					     "llama-mha-f16" };
 	const char *golden = getenv("LLM_GOLDEN");
 	size_t k, i, seen = 0;
 	char path[512];
 	json_t *g, *p;
 
-	for (k = 0; k < 2; k++) {
+	for (k = 0; k < 3; k++) {
 		snprintf(path, sizeof(path), "%s/models/%s/golden.json",
 			 golden ? golden : "../shared/data", names[k]);
 		g = json_load_file(path, 0, NULL);
@@ -215,7 +245,7 @@ TEST(the_golden_models_read_their_prompts_as_transformers_did)
 		}
 		json_decref(g);
 	}
-	CHECK_EQ(seen, 2);
+	CHECK_EQ(seen, 3);
 }
 
 static uint64_t seed = 88172645463325252u;

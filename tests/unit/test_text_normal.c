@@ -102,7 +102,8 @@ TEST(normalizers_not_known_are_refused)
 		const char *json;
 		int code;
 	} rows[] = {
-		{ "{\"type\":\"Precompiled\"}", -ENOTSUP },
+		{ "{\"type\":\"Precompiled\"}", -EINVAL },
+		{ "{\"type\":\"Nmt\"}", -ENOTSUP },
 		{ "{\"type\":\"Sequence\"}", -EINVAL },
 		{ "{\"type\":\"Replace\"}", -EINVAL },
 		{ "{\"type\":\"Prepend\"}", -EINVAL },

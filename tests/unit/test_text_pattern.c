@@ -6,6 +6,7 @@
  */
 #include "tests/test.h"
 #include "text/pattern.h"
+#include "text/spell.h"
 #include "text/split.h"
 #include "text/utf8.h"
 #include "base/err.h"
@@ -145,7 +146,7 @@ TEST(a_pattern_that_runs_away_meets_its_limit)
 /* The pieces of @text, joined by |. */
 static int pieces(const char *json, const char *text, char *out)
 {
-	json_t *j = json_loads(json, 0, NULL);
+	json_t *j = json_loads(json, JSON_DECODE_ANY, NULL);
 	struct split *s = NULL;
 	struct split_work *w = NULL;
 	struct split_result r;
@@ -161,7 +162,8 @@ static int pieces(const char *json, const char *text, char *out)
 		return ret;
 	}
 	CHECK_EQ(split_work_open(&w), 0);
-	CHECK_EQ(split_run(s, w, (const uint8_t *)text, strlen(text), &r), 0);
+	CHECK_EQ(split_run(s, w, (const uint8_t *)text, strlen(text), true, &r),
+		 0);
 	out[0] = '\0';
 	for (i = 0; i < r.nr; i++)
 		o += (size_t)sprintf(out + o, "%s%.*s", i ? "|" : "",
@@ -179,6 +181,8 @@ static int pieces(const char *json, const char *text, char *out)
 #define SPLIT_AT(behavior, more)                                               \
 	THEN_BYTES("{\"type\":\"Split\",\"pattern\":{\"String\":\"-\"},"       \
 		   "\"behavior\":\"" behavior "\"" more "}")
+
+#define META(more) "{\"type\":\"Metaspace\",\"replacement\":\"_\"," more "}"
 
 TEST(pieces_are_those_of_hugging_face)
 {
@@ -240,6 +244,23 @@ TEST(pieces_are_those_of_hugging_face)
 		  "a\xc2\xb2"
 		  "b c",
 		  "a\xc2|\xb2|b c" },
+		{ "nothing", "null", "a b", "a b" },
+		{ "Metaspace, always", META("\"prepend_scheme\":\"always\""),
+		  "ab  c d ", "_ab|_|_c|_d|_" },
+		{ "Metaspace, one is there",
+		  META("\"prepend_scheme\":\"always\""), " a__b", "_a|_|_b" },
+		{ "Metaspace, never", META("\"prepend_scheme\":\"never\""),
+		  "ab  c", "ab|_|_c" },
+		{ "Metaspace, older", META("\"add_prefix_space\":false"),
+		  "ab c", "ab|_c" },
+		{ "Metaspace, whole",
+		  META("\"prepend_scheme\":\"always\",\"split\":false"),
+		  "ab  c d ", "_ab__c_d_" },
+		{ "Metaspace, first: of the text, not of each piece",
+		  "{\"type\":\"Sequence\",\"pretokenizers\":[{\"type\":"
+		  "\"Split\",\"pattern\":{\"String\":\"-\"},\"behavior\":"
+		  "\"Isolated\"}," META("\"prepend_scheme\":\"first\"") "]}",
+		  "a-b c", "_a|-|b|_c" },
 	};
 	char out[256];
 	size_t i;
@@ -257,9 +278,11 @@ TEST(pre_tokenizers_not_known_are_refused)
 		const char *json;
 		int code;
 	} rows[] = {
-		{ "null", -ENOTSUP }, /* not byte-level */
-		{ "{\"type\":\"Metaspace\"}", -ENOTSUP },
-		{ "{\"type\":\"Digits\"}", -ENOTSUP },
+		{ "{\"type\":\"BertPreTokenizer\"}", -ENOTSUP },
+		{ "{\"type\":\"Metaspace\",\"replacement\":7}", -EINVAL },
+		{ "{\"type\":\"Sequence\",\"pretokenizers\":[{\"type\":"
+		  "\"ByteLevel\"},{\"type\":\"Metaspace\"}]}",
+		  -ENOTSUP },
 		{ "{}", -EINVAL },
 		{ "7", -EINVAL },
 		{ "{\"type\":\"Sequence\"}", -EINVAL },
@@ -287,15 +310,15 @@ TEST(every_byte_has_one_character_and_back)
 	int b;
 
 	for (b = 0; b < 256; b++)
-		CHECK_EQ(split_char_byte(split_byte_char((uint8_t)b)), b);
+		CHECK_EQ(spell_char_byte(spell_byte_char((uint8_t)b)), b);
 	/* a few of GPT-2's own: Ġ is the space, Ċ the newline */
-	CHECK_EQ(split_byte_char(' '), 0x120);
-	CHECK_EQ(split_byte_char('\n'), 0x10a);
-	CHECK_EQ(split_byte_char(0x7f), 0x121);
-	CHECK_EQ(split_byte_char(0xa0), 0x142);
-	CHECK_EQ(split_byte_char(0xad), 0x143);
-	CHECK_EQ(split_byte_char(0xff), 0xff);
-	CHECK_EQ(split_char_byte(0x144), -1);
-	CHECK_EQ(split_char_byte(0xad), -1);
-	CHECK_EQ(split_char_byte(' '), -1);
+	CHECK_EQ(spell_byte_char(' '), 0x120);
+	CHECK_EQ(spell_byte_char('\n'), 0x10a);
+	CHECK_EQ(spell_byte_char(0x7f), 0x121);
+	CHECK_EQ(spell_byte_char(0xa0), 0x142);
+	CHECK_EQ(spell_byte_char(0xad), 0x143);
+	CHECK_EQ(spell_byte_char(0xff), 0xff);
+	CHECK_EQ(spell_char_byte(0x144), -1);
+	CHECK_EQ(spell_char_byte(0xad), -1);
+	CHECK_EQ(spell_char_byte(' '), -1);
 }

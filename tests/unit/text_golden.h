@@ -10,9 +10,27 @@
 
 #define GOLDEN_DIR "tests/data/tokenizers"
 
-static const char *const golden_names[] = { "bpe-gpt2", "bpe-llama3",
-					    "bpe-qwen2", "bpe-flags" };
-#define GOLDEN_NR 4
+static const char *const golden_names[] = { "bpe-gpt2",	 "bpe-llama3",
+					    "bpe-qwen2", "bpe-flags",
+					    "spm-bpe",	 "unigram" };
+#define GOLDEN_NR 6
+
+/* One tokenizer may come in several files; the vectors hold for all. */
+static const struct golden {
+	const char *file, *vectors; /* of golden_names */
+} golden_files[] = {
+	{ GOLDEN_DIR "/bpe-gpt2", "bpe-gpt2" },
+	{ GOLDEN_DIR "/bpe-llama3", "bpe-llama3" },
+	{ GOLDEN_DIR "/bpe-qwen2", "bpe-qwen2" },
+	{ GOLDEN_DIR "/bpe-flags", "bpe-flags" },
+	{ GOLDEN_DIR "/spm-bpe", "spm-bpe" },
+	{ GOLDEN_DIR "/unigram", "unigram" },
+	{ GOLDEN_DIR "/spm-bpe/tokenizer.model", "spm-bpe" },
+	{ "tests/data/gguf/llama-mha-f16.f16.gguf", "spm-bpe" },
+	{ "tests/data/gguf/llama3-gqa-bf16.bf16.gguf", "bpe-llama3" },
+	{ "tests/data/gguf/qwen2-bf16.mixed.gguf", "bpe-qwen2" },
+};
+#define GOLDEN_FILES (sizeof(golden_files) / sizeof(golden_files[0]))
 
 static inline char *golden_path(const char *name, const char *file)
 {

@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * pre.h - pre-tokenizers by the names that GGUF files give them
+ * (tokenizer.ggml.pre): the rules that stood in the model's tokenizer.json.
+ */
+#ifndef TEXT_PRE_H
+#define TEXT_PRE_H
+
+#include <jansson.h>
+#include <stdbool.h>
+
+struct pre; /* one row of the table */
+
+/* NULL: not known. */
+const struct pre *pre_find(const char *name);
+
+/* The values of "pre_tokenizer" and "normalizer" of such a tokenizer.json,
+ * new references that the caller json_decref()s; NULL: no memory. */
+json_t *pre_tokenizer(const struct pre *p);
+json_t *pre_normalizer(const struct pre *p);
+
+/* A piece that is a token is that token; BOS comes first unless said. */
+bool pre_ignore_merges(const struct pre *p);
+bool pre_adds_bos(const struct pre *p);
+
+#endif
