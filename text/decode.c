@@ -140,9 +140,16 @@ void decode_skip(struct decode *d, const struct vocab *v, const uint32_t *ids,
 		 size_t nr)
 {
 	uint8_t tail[3], scratch[DECODE_CAP(3)];
-	size_t have = 0, size, n;
+	size_t have = 0, size, n, i;
 	const uint8_t *s;
 
+	for (i = 0; i < nr && d->begun != DECODE_BEGUN; i++) {
+		s = text_of(d, v, ids[i], &size);
+		if (size && v->lead_all)
+			d->begun = DECODE_BEGUN;
+		else if (size)
+			give_up(d, v, s, size);
+	}
 	while (nr && have < sizeof(tail)) {
 		s = text_of(d, v, ids[--nr], &size);
 		n = size < sizeof(tail) - have ? size : sizeof(tail) - have;
@@ -150,8 +157,6 @@ void decode_skip(struct decode *d, const struct vocab *v, const uint32_t *ids,
 		memcpy(tail + sizeof(tail) - have - n, s + size - n, n);
 		have += n;
 	}
-	if (have)
-		d->begun = DECODE_BEGUN;
 	if (have == sizeof(tail))
 		d->nr_pending = 0;
 	feed(d, tail + sizeof(tail) - have, have, scratch);

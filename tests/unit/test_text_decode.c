@@ -3,6 +3,7 @@
 #include "tests/test.h"
 #include "tests/unit/text_golden.h"
 #include "text/decode.h"
+#include "text/utf8.h"
 #include "text/vocab.h"
 #include "base/err.h"
 
@@ -241,6 +242,77 @@ TEST(special_tokens_are_silent_unless_asked_for)
 	CHECK_EQ(decode_feed(&d, v, v->nr, out, sizeof(out)), 0);
 	CHECK_EQ(decode_feed(&d, v, UINT32_MAX, out, sizeof(out)), 0);
 	vocab_close(v);
+}
+
+static uint32_t seed = 12345;
+
+static uint32_t rnd(uint32_t n)
+{
+	seed = seed * 1664525 + 1013904223; /* Numerical Recipes' */
+	return (seed >> 8) % n;
+}
+
+/* Any ids, as a model may sample them, with a prompt of any length. */
+TEST(T31_streams_of_any_ids_go_on_where_a_prompt_or_a_restart_cut_them)
+{
+	enum { IDS = 9, ROOM = 4096 };
+	static uint8_t whole[ROOM], rest[ROOM], raw[ROOM];
+	size_t k, i, cut, n, o, at[IDS + 1];
+	uint32_t ids[IDS], round;
+	const uint8_t *s;
+
+	for (k = 0; k < GOLDEN_FILES; k++) {
+		struct vocab *v = open_file(golden_files[k].file);
+
+		ROW(golden_files[k].file);
+		for (round = 0; round < 1500; round++) {
+			struct decode d;
+			size_t nr_raw = 0;
+
+			for (i = 0; i < IDS; i++)
+				ids[i] = rnd(v->nr + 1);
+			/* spaces and bytes first, more often than by chance */
+			for (i = 0; i < 3; i++)
+				if (rnd(2))
+					ids[i] = rnd(280);
+			decode_init(&d, 0);
+			for (i = o = 0; i < IDS; i++) {
+				at[i] = o;
+				o += (size_t)decode_feed(&d, v, ids[i],
+							 whole + o, ROOM - o);
+				CHECK_EQ(utf8_valid(whole, o), o);
+				s = vocab_bytes(v, ids[i], &n);
+				if (vocab_special(v, ids[i]))
+					n = 0;
+				memcpy(raw + nr_raw, s, n);
+				nr_raw += n;
+			}
+			at[i] = o;
+			o += decode_end(&d, whole + o);
+			/* all of it is the bytes joined, but for spaces that
+			 * the beginning gives up */
+			n = utf8_clean(rest, raw, nr_raw);
+			if (v->lead_all)
+				CHECK(o <= n);
+			else
+				CHECK(n - o <= v->lead &&
+				      !memcmp(rest + n - o, whole, o));
+			for (cut = 0; cut <= IDS; cut++) {
+				decode_init(&d, 0);
+				decode_skip(&d, v, ids, cut / 2);
+				decode_skip(&d, v, ids + cut / 2,
+					    cut - cut / 2);
+				for (i = cut, n = 0; i < IDS; i++)
+					n += (size_t)decode_feed(&d, v, ids[i],
+								 rest + n,
+								 ROOM - n);
+				n += decode_end(&d, rest + n);
+				CHECK_EQ(n, o - at[cut]);
+				CHECK(!memcmp(rest, whole + at[cut], n));
+			}
+		}
+		vocab_close(v);
+	}
 }
 
 TEST(too_little_room_changes_nothing)

@@ -5,7 +5,9 @@
  * hand from NormalizedString::split of HF tokenizers.
  */
 #include "tests/test.h"
+#include "tests/unit/text_golden.h"
 #include "text/pattern.h"
+#include "text/pre.h"
 #include "text/spell.h"
 #include "text/split.h"
 #include "text/utf8.h"
@@ -270,6 +272,54 @@ TEST(pieces_are_those_of_hugging_face)
 		CHECK_EQ(pieces(rows[i].json, rows[i].text, out), 0);
 		CHECK_STR(out, rows[i].want);
 	}
+}
+
+/* data/tokenizers/pre.json: bytes of each piece, by Hugging Face tokenizers */
+TEST(pre_tokenizers_known_by_name_cut_as_hugging_face_does)
+{
+	json_t *strings = json_load_file(GOLDEN_DIR "/strings.json",
+					 JSON_ALLOW_NUL, NULL);
+	json_t *golden = json_load_file(GOLDEN_DIR "/pre.json", 0, NULL);
+	json_t *rows, *j, *one;
+	struct split_work *w = NULL;
+	const char *name, *s;
+	size_t i, k, at;
+
+	CHECK(strings && golden && !split_work_open(&w));
+	json_object_foreach(golden, name, rows)
+	{
+		struct split *sp = NULL;
+		struct split_result r;
+
+		ROW(name);
+		CHECK(pre_find(name));
+		j = pre_tokenizer(pre_find(name));
+		CHECK(!split_open(&sp, name, j, NULL));
+		json_decref(j);
+		at = 0;
+		json_array_foreach(strings, i, j)
+		{
+			s = json_string_value(json_array_get(j, 1));
+			if (!s)
+				continue; /* not UTF-8 */
+			one = json_array_get(rows, at++);
+			CHECK(!split_run(
+				sp, w, (const uint8_t *)s,
+				json_string_length(json_array_get(j, 1)), true,
+				&r));
+			CHECK_EQ(r.nr, json_array_size(one));
+			for (k = 0; k < r.nr; k++)
+				CHECK_EQ(r.span[k].end - r.span[k].start,
+					 json_integer_value(
+						 json_array_get(one, k)));
+		}
+		CHECK_EQ(at, json_array_size(rows));
+		split_close(sp);
+	}
+	CHECK(!pre_find("") && !pre_find("default"));
+	split_work_close(w);
+	json_decref(golden);
+	json_decref(strings);
 }
 
 TEST(pre_tokenizers_not_known_are_refused)

@@ -10,10 +10,11 @@
 
 #define GOLDEN_DIR "tests/data/tokenizers"
 
-static const char *const golden_names[] = { "bpe-gpt2",	 "bpe-llama3",
-					    "bpe-qwen2", "bpe-flags",
-					    "spm-bpe",	 "unigram" };
-#define GOLDEN_NR 6
+static const char *const golden_names[] = {
+	"bpe-gpt2", "bpe-llama3", "bpe-qwen2", "bpe-flags",
+	"spm-bpe",  "unigram",	  "bpe-o200k", "unigram-map",
+};
+#define GOLDEN_NR 8
 
 /* One tokenizer may come in several files; the vectors hold for all. */
 static const struct golden {
@@ -25,12 +26,18 @@ static const struct golden {
 	{ GOLDEN_DIR "/bpe-flags", "bpe-flags" },
 	{ GOLDEN_DIR "/spm-bpe", "spm-bpe" },
 	{ GOLDEN_DIR "/unigram", "unigram" },
+	{ GOLDEN_DIR "/bpe-o200k", "bpe-o200k" },
+	{ GOLDEN_DIR "/unigram-map", "unigram-map" },
 	{ GOLDEN_DIR "/spm-bpe/tokenizer.model", "spm-bpe" },
 	{ "tests/data/gguf/llama-mha-f16.f16.gguf", "spm-bpe" },
 	{ "tests/data/gguf/llama3-gqa-bf16.bf16.gguf", "bpe-llama3" },
 	{ "tests/data/gguf/qwen2-bf16.mixed.gguf", "bpe-qwen2" },
 };
 #define GOLDEN_FILES (sizeof(golden_files) / sizeof(golden_files[0]))
+
+/* Models of SentencePiece with the ids of sentencepiece itself. */
+static const char *const golden_models[] = { "spm-unigram-map", "spm-bpe-map" };
+#define GOLDEN_MODELS 2
 
 static inline char *golden_path(const char *name, const char *file)
 {
