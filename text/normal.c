@@ -46,6 +46,18 @@ struct normal_work {
 
 /* ---- loading */
 
+/* A string with its NULs. */
+static int keep_text(struct step *st, const char *where, const json_t *j,
+		     struct err *err)
+{
+	st->text_size = json_string_length(j);
+	st->text = malloc(st->text_size + 1);
+	if (!st->text)
+		return err_set(err, -ENOMEM, "%s: out of memory", where);
+	memcpy(st->text, json_string_value(j), st->text_size + 1);
+	return 0;
+}
+
 static int open_replace(struct step *st, const char *where, const json_t *j,
 			struct err *err)
 {
@@ -61,10 +73,8 @@ static int open_replace(struct step *st, const char *where, const json_t *j,
 			"%s: Replace needs pattern.String or pattern.Regex, and content, as strings",
 			where);
 	st->kind = REPLACE;
-	st->text_size = json_string_length(c);
-	st->text = strndup(json_string_value(c), st->text_size);
-	if (!st->text)
-		return err_set(err, -ENOMEM, "%s: out of memory", where);
+	if (keep_text(st, where, c, err))
+		return -ENOMEM;
 	return pattern_open(&st->pattern, where, json_string_value(src),
 			    json_string_length(src), s != NULL, err);
 }
@@ -78,11 +88,7 @@ static int open_prepend(struct step *st, const char *where, const json_t *j,
 		return err_set(err, -EINVAL,
 			       "%s: Prepend needs a string \"prepend\"", where);
 	st->kind = PREPEND;
-	st->text_size = json_string_length(p);
-	st->text = strndup(json_string_value(p), st->text_size);
-	if (!st->text)
-		return err_set(err, -ENOMEM, "%s: out of memory", where);
-	return 0;
+	return keep_text(st, where, p, err);
 }
 
 static int open_strip(struct step *st, const char *where, const json_t *j,

@@ -10,7 +10,7 @@
 
 static int apply(const char *json, const char *text, size_t size, char *out)
 {
-	json_t *j = json_loads(json, JSON_DECODE_ANY, NULL);
+	json_t *j = json_loads(json, JSON_DECODE_ANY | JSON_ALLOW_NUL, NULL);
 	struct normal *n = NULL;
 	struct normal_work *w = NULL;
 	struct err err = { 0 };
@@ -68,6 +68,18 @@ TEST(texts_are_normalized)
 		  "A\xc3\x89\xc4\xb0\xce\xa3", "a\xc3\xa9i\xcc\x87\xcf\x83" },
 		{ "Prepend", "{\"type\":\"Prepend\",\"prepend\":\"_\"}", "a",
 		  "_a" },
+		{ "Prepend with a NUL inside",
+		  "{\"type\":\"Sequence\",\"normalizers\":[{\"type\":"
+		  "\"Prepend\",\"prepend\":\"_\\u0000-\"},{\"type\":"
+		  "\"Replace\",\"pattern\":{\"Regex\":\"\\\\x00\"},"
+		  "\"content\":\"0\"}]}",
+		  "a", "_0-a" },
+		{ "Strip", "{\"type\":\"Strip\",\"strip_left\":true}",
+		  " \xe3\x80\x80 a b\n", "a b" },
+		{ "Strip one side",
+		  "{\"type\":\"Strip\",\"strip_left\":true,"
+		  "\"strip_right\":false}",
+		  " a ", "a " },
 		{ "Prepend to nothing",
 		  "{\"type\":\"Prepend\",\"prepend\":\"_\"}", "", "" },
 		{ "Replace a string",
