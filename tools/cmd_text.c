@@ -78,7 +78,7 @@ int cmd_tokenize(int argc, char **argv)
 	bool no_bos = false, no_special = false;
 	const struct arg table[] = {
 		{ "--model", ARG_STR, &model, "PATH",
-		  "a tokenizer.json or its folder" },
+		  "a tokenizer.json, tokenizer.model, their folder, or a GGUF" },
 		{ "--no-bos", ARG_FLAG, &no_bos, NULL, "do not add BOS" },
 		{ "--no-special", ARG_FLAG, &no_special, NULL,
 		  "special tokens in the text are text" },
@@ -165,7 +165,7 @@ int cmd_detokenize(int argc, char **argv)
 	bool hide = false;
 	const struct arg table[] = {
 		{ "--model", ARG_STR, &model, "PATH",
-		  "a tokenizer.json or its folder" },
+		  "a tokenizer.json, tokenizer.model, their folder, or a GGUF" },
 		{ "--no-special", ARG_FLAG, &hide, NULL,
 		  "special tokens show nothing" },
 		{ "--socket", ARG_STR, &(const char *){ NULL }, "PATH",

@@ -18,8 +18,8 @@ int offline_open(const char *model, struct vocab **ret)
 	if (!model)
 		return args_fail(
 			EXIT_USAGE,
-			"--model PATH (or LLM_MODEL): a tokenizer.json "
-			"or its folder");
+			"--model PATH (or LLM_MODEL): a tokenizer.json, "
+			"tokenizer.model, their folder, or a GGUF");
 	if (vocab_open(ret, model, &err))
 		return args_fail(EXIT_FAILED, "%s", err.text);
 	return 0;

@@ -9,7 +9,7 @@ struct arg_ids;
 struct vocab;
 
 /*
- * The vocabulary at @model (a tokenizer.json or its folder; NULL: LLM_MODEL).
+ * The vocabulary at @model (what vocab_open() takes; NULL: LLM_MODEL).
  * 0 and *ret, which the caller vocab_close()s; or an exit code, after a line.
  */
 int offline_open(const char *model, struct vocab **ret);

@@ -180,6 +180,9 @@ TEST(changed_bytes_never_crash)
 	"{\"type\":\"Sequence\",\"pretokenizers\":[{\"type\":"                 \
 	"\"ByteLevel\",\"add_prefix_space\":true},{\"type\":\"Digits\","       \
 	"\"individual_digits\":true},{\"type\":\"Punctuation\"}]}"
+#define A_CHARSMAP                                                             \
+	"{\"type\":\"Precompiled\",\"precompiled_charsmap\":"                  \
+	"\"BAAAAAAAAAAA\"}"
 #define GROWS                                                                  \
 	"{\"type\":\"Replace\",\"pattern\":{\"Regex\":\".\"},\"content\":"     \
 	"\"ab\"}"
@@ -226,8 +229,7 @@ static json_t *other_value(const json_t *old)
 		GROWS,
 		"{\"type\":\"Prepend\",\"prepend\":\"\\u2581\"}",
 		"{\"type\":\"Strip\",\"strip_left\":true}",
-		"{\"type\":\"Precompiled\",\"precompiled_charsmap\":"
-		"\"BAAAAAAAAAAA\"}",
+		A_CHARSMAP,
 		"{\"type\":\"Metaspace\",\"replacement\":\"\\u2581\"}",
 		"\"first\"",
 		"\"Unigram\"",

@@ -357,6 +357,45 @@ TEST(decoding_what_was_encoded_gives_the_text_again)
 	}
 }
 
+TEST(text_files_come_back_to_the_byte)
+{
+#define STRINGS GOLDEN_DIR "/strings.json"
+	static const char *const files[] = { "README.md", "doc/DECISIONS.md",
+					     "text/normal.c", STRINGS };
+	/* the first two and o200k change nothing; SentencePiece writes a
+	 * space as U+2581, which none of the files has */
+	static const char *const names[] = { "bpe-gpt2", "bpe-llama3",
+					     "bpe-o200k", "spm-bpe" };
+	size_t k, i, n, o;
+	static char s[1 << 18];
+
+	for (k = 0; k < 4; k++) {
+		struct vocab *v = vocab_at(golden_path(names[k], ""));
+		struct encode *e = NULL;
+
+		CHECK(v && !encode_open(&e, v));
+		for (i = 0; i < 4; i++) {
+			FILE *f = fopen(files[i], "r");
+			struct ids ids = { 0 };
+			char *text;
+
+			ROW(files[i]);
+			CHECK(f);
+			n = fread(s, 1, sizeof(s), f);
+			fclose(f);
+			CHECK(n > 5000 && n < sizeof(s));
+			CHECK(!encode(e, s, n, 0, &ids, NULL));
+			text = decode_all(v, &ids, 0, &o);
+			CHECK_EQ(o, n);
+			CHECK(!memcmp(text, s, n));
+			free(text);
+			ids_free(&ids);
+		}
+		encode_close(e);
+		vocab_close(v);
+	}
+}
+
 TEST(a_workspace_that_has_worked_gives_the_same_ids_as_a_new_one)
 {
 	struct vocab *v = vocab_at(golden_path("bpe-flags", ""));
