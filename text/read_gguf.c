@@ -55,18 +55,25 @@ static int find_arrays(struct recipe *r, struct arrays *a)
 	return 0;
 }
 
-/*
- * Token @i, asked for in order.  What fills up a vocabulary to the model's
- * rows, "[PAD17]" at 17, is no token: size 0.
- */
+/* What fills up a vocabulary to the model's rows: "[PAD17]" at 17. */
+static bool is_pad(struct gguf_str s, uint32_t i)
+{
+	char pad[24];
+	int n;
+
+	if (s.size < 4 || memcmp(s.data, "[PAD", 4))
+		return false;
+	n = snprintf(pad, sizeof(pad), "[PAD%u]", i);
+	return s.size == (size_t)n && !memcmp(s.data, pad, s.size);
+}
+
+/* Token @i, asked for in order; padding is no token: size 0. */
 static int next_token(struct recipe *r, struct arrays *a, uint32_t i,
 		      struct spm_piece *ret)
 {
 	struct gguf_str s = gguf_next_str(a->token, &a->at);
 	int64_t type = a->type ? gguf_int(a->type, i) : SPM_NORMAL;
 	double score = a->score ? gguf_number(a->score, i) : 0;
-	char pad[24];
-	int n = snprintf(pad, sizeof(pad), "[PAD%u]", i);
 
 	if (s.size > INT32_MAX ||
 	    utf8_valid((const uint8_t *)s.data, s.size) != s.size)
@@ -84,7 +91,7 @@ static int next_token(struct recipe *r, struct arrays *a, uint32_t i,
 				: SPM_NORMAL,
 		.score = (float)score,
 	};
-	if (s.size == (size_t)n && !memcmp(s.data, pad, s.size))
+	if (is_pad(s, i))
 		ret->size = 0;
 	return 0;
 }

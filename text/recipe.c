@@ -112,17 +112,22 @@ int recipe_add(struct recipe *r, uint32_t id, uint32_t flags)
 
 /* ---- names to ids */
 
-static uint32_t *place_of(const struct recipe *r, const void *name, size_t size)
+static struct recipe_place *place_of(const struct recipe *r, const void *name,
+				     size_t size, uint32_t *tag)
 {
-	size_t i = hash_bytes(r->seed, name, size);
+	uint64_t h = hash_bytes(r->seed, name, size);
+	size_t i = h;
 	const struct recipe_token *t;
-	uint32_t *p;
+	struct recipe_place *p;
 
+	*tag = (uint32_t)(h >> 32);
 	for (;; i++) {
 		p = &r->place[i & r->place_mask];
-		if (*p == RECIPE_NONE)
+		if (p->id == RECIPE_NONE)
 			return p;
-		t = &r->token[*p];
+		if (p->tag != *tag)
+			continue;
+		t = &r->token[p->id];
 		if (t->size == size && !memcmp(t->name, name, size))
 			return p;
 	}
@@ -131,22 +136,30 @@ static uint32_t *place_of(const struct recipe *r, const void *name, size_t size)
 int recipe_index(struct recipe *r)
 {
 	size_t n = hash_places(r->nr);
-	uint32_t i;
+	struct recipe_place *p;
+	uint32_t i, tag;
 
 	r->place = malloc(n * sizeof(*r->place));
 	if (!r->place)
 		return recipe_no_memory(r);
 	memset(r->place, 0xff, n * sizeof(*r->place));
 	r->place_mask = n - 1;
-	for (i = 0; i < r->nr; i++)
-		if (r->token[i].name && r->token[i].flags & RECIPE_MODEL)
-			*place_of(r, r->token[i].name, r->token[i].size) = i;
+	r->unique = true;
+	for (i = 0; i < r->nr; i++) {
+		if (!r->token[i].name || !(r->token[i].flags & RECIPE_MODEL))
+			continue;
+		p = place_of(r, r->token[i].name, r->token[i].size, &tag);
+		r->unique = r->unique && p->id == RECIPE_NONE;
+		*p = (struct recipe_place){ i, tag };
+	}
 	return 0;
 }
 
 uint32_t recipe_find(const struct recipe *r, const void *name, size_t size)
 {
-	return *place_of(r, name, size);
+	uint32_t tag;
+
+	return place_of(r, name, size, &tag)->id;
 }
 
 /* ---- merges */
@@ -163,6 +176,26 @@ static int push_merge(struct recipe *r, uint32_t left, uint32_t right,
 	return 0;
 }
 
+/*
+ * The token of two names joined.  Trainers number tokens in the order of
+ * their merges, so the one behind the last is looked at first.
+ */
+static uint32_t find_joined(const struct recipe *r, const uint8_t *a,
+			    size_t a_size, const uint8_t *b, size_t b_size,
+			    uint8_t *both)
+{
+	uint32_t guess = r->nr_merges ? r->merge[r->nr_merges - 1].made + 1 : 0;
+	const struct recipe_token *t = &r->token[guess];
+
+	if (r->unique && guess < r->nr && t->name && t->flags & RECIPE_MODEL &&
+	    t->size == a_size + b_size && !memcmp(t->name, a, a_size) &&
+	    !memcmp(t->name + a_size, b, b_size))
+		return guess;
+	memcpy(both, a, a_size);
+	memcpy(both + a_size, b, b_size);
+	return recipe_find(r, both, a_size + b_size);
+}
+
 int recipe_merge(struct recipe *r, const uint8_t *a, size_t a_size,
 		 const uint8_t *b, size_t b_size)
 {
@@ -171,11 +204,9 @@ int recipe_merge(struct recipe *r, const uint8_t *a, size_t a_size,
 
 	if (a_size + b_size > sizeof(buf) && !(both = malloc(a_size + b_size)))
 		return recipe_no_memory(r);
-	memcpy(both, a, a_size);
-	memcpy(both + a_size, b, b_size);
 	left = recipe_find(r, a, a_size);
 	right = recipe_find(r, b, b_size);
-	made = recipe_find(r, both, a_size + b_size);
+	made = find_joined(r, a, a_size, b, b_size, both);
 	if (both != buf)
 		free(both);
 	if (left == RECIPE_NONE || right == RECIPE_NONE || made == RECIPE_NONE)

@@ -52,6 +52,12 @@ struct bpe_options {
 	bool ignore_merges;
 };
 
+/* Half of a name's hash beside its id: most lookups touch one name only. */
+struct recipe_place {
+	uint32_t id; /* RECIPE_NONE: empty */
+	uint32_t tag;
+};
+
 struct recipe {
 	const char *path; /* names the file in messages; borrowed */
 	struct err *err;  /* borrowed */
@@ -59,8 +65,10 @@ struct recipe {
 	enum recipe_kind kind;
 	struct recipe_token *token; /* owned: [nr] by id */
 	uint32_t nr, cap;
-	uint32_t *place; /* owned: ids of RECIPE_MODEL tokens by name */
+	/* owned: ids of RECIPE_MODEL tokens by name, open addressing */
+	struct recipe_place *place;
 	size_t place_mask;
+	bool unique; /* no two of them have the same name */
 	uint64_t seed;
 
 	struct bpe_merge *merge; /* owned: [nr_merges] */
