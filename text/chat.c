@@ -25,6 +25,7 @@ struct form {
 	enum chat_kind kind;
 	const char *message[3];		/* any of these, in the plain copy */
 	const char *open, *close, *end; /* special tokens and newlines */
+	const char *answer;    /* where the model goes on; NULL: read it */
 	const char *marker[2]; /* tokens that the vocabulary must have */
 };
 
@@ -46,6 +47,26 @@ static const struct form forms[] = {
 		.close = "<|end_header_id|>\n\n",
 		.end = "<|eot_id|>",
 		.marker = { "<|start_header_id|>", "<|eot_id|>" },
+	},
+	{
+		.kind = CHAT_GEMMA,
+		.message = { "'<start_of_turn>'+role+'\n'+message['content']" },
+		.open = "<start_of_turn>",
+		.close = "\n",
+		.end = "<end_of_turn>\n",
+		.answer = "<start_of_turn>model\n",
+		.marker = { "<start_of_turn>", "<end_of_turn>" },
+	},
+	{
+		.kind = CHAT_PHI3,
+		.message = { "'<|user|>'+'\n'+message['content']+'<|end|>'",
+			     "'<|user|>\n'+message['content']+'<|end|>",
+			     "'<|'+message['role']+'|>'+'\n'+message['content']+'<|end|>" },
+		.open = "<|",
+		.close = "|>\n",
+		.end = "<|end|>\n",
+		.answer = "<|assistant|>\n",
+		.marker = { "<|user|>", "<|end|>" },
 	},
 	{
 		.kind = CHAT_TURNS,
@@ -200,6 +221,8 @@ static int add_answer(struct frame *fr, const char *text)
 	const char *at = text, *next;
 	char head[64];
 
+	if (f->answer)
+		return add(&fr->after, f->answer);
 	while ((next = strstr(at, "add_generation_prompt")))
 		at = next + 1;
 	snprintf(head, sizeof(head), "%sassistant%s", f->open, f->close);
@@ -256,7 +279,7 @@ static int frame_of(struct frame *fr, const struct vocab *v, struct err *err)
 	free(text);
 	if (r == -ENOTSUP)
 		err_set(err, r,
-			"chat: the model's chat template is not one of those known yet (ChatML, Llama 3, <|user|>..<|assistant|>)");
+			"chat: the model's chat template is not one of those known yet (ChatML, Llama 3, Gemma, Phi-3, <|user|>..<|assistant|>)");
 	else if (r)
 		err_set(err, r, "chat: out of memory");
 	for (i = 0; !r && i < 2; i++)
@@ -285,10 +308,9 @@ enum chat_kind chat_kind(const struct vocab *v)
 const char *chat_kind_name(enum chat_kind kind)
 {
 	static const char *const names[] = {
-		[CHAT_NONE] = "none",
-		[CHAT_CHATML] = "chatml",
-		[CHAT_LLAMA3] = "llama3",
-		[CHAT_TURNS] = "turns",
+		[CHAT_NONE] = "none",	  [CHAT_CHATML] = "chatml",
+		[CHAT_LLAMA3] = "llama3", [CHAT_GEMMA] = "gemma",
+		[CHAT_PHI3] = "phi3",	  [CHAT_TURNS] = "turns",
 	};
 
 	return names[kind];

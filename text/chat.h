@@ -2,7 +2,7 @@
 /*
  * chat.h - one user turn, wrapped as the model's chat template says.
  *
- * Templates are programs (Jinja).  Until that language is spoken here, three
+ * Templates are programs (Jinja).  Until that language is spoken here, a few
  * fixed forms are recognised by the template's text and written by hand; any
  * other is refused.  The ids are those of the rendered text encoded as one,
  * so what stands around the user's words is as the model was trained.
@@ -21,6 +21,8 @@ enum chat_kind {
 	CHAT_NONE,   /* no template, or none of these */
 	CHAT_CHATML, /* <|im_start|>user\n...<|im_end|>\n (Qwen2, Qwen3) */
 	CHAT_LLAMA3, /* <|start_header_id|>user<|end_header_id|>\n\n... */
+	CHAT_GEMMA,  /* <start_of_turn>user\n...<end_of_turn>\n (Gemma 1, 2) */
+	CHAT_PHI3,   /* <|user|>\n...<|end|>\n<|assistant|>\n */
 	CHAT_TURNS,  /* our own models: <|begin|><|user|>...<|assistant|> */
 };
 

@@ -8,6 +8,7 @@
 #include "base/err.h"
 
 #include <errno.h>
+#include <unistd.h>
 
 #define QWEN2                                                                  \
 	"{% for message in messages %}{% if loop.first and "                   \
@@ -52,6 +53,31 @@
 	"'<|start_header_id|>assistant<|end_header_id|>\\n\\n' }}\n{%- endif " \
 	"%}\n"
 
+/* what Gemma 2 came with */
+#define GEMMA2                                                                 \
+	"{{ bos_token }}{% if messages[0]['role'] == 'system' %}{{ "           \
+	"raise_exception('System role not supported') }}{% endif %}{% for "    \
+	"message in messages %}{% if (message['role'] == 'user') != "          \
+	"(loop.index0 % 2 == 0) %}{{ raise_exception('Roles must alternate')"  \
+	" }}{% endif %}{% if (message['role'] == 'assistant') %}{% set role "  \
+	"= 'model' %}{% else %}{% set role = message['role'] %}{% endif %}"    \
+	"{{ '<start_of_turn>' + role + '\n' + message['content'] | trim + "    \
+	"'<end_of_turn>\n' }}{% endfor %}{% if add_generation_prompt %}"       \
+	"{{'<start_of_turn>model\n'}}{% endif %}"
+/* Phi-3's first and a later one */
+#define PHI3                                                                   \
+	"{{ bos_token }}{% for message in messages %}{% if "                   \
+	"(message['role'] == 'user') %}{{'<|user|>' + '\n' + "                 \
+	"message['content'] + '<|end|>' + '\n' + '<|assistant|>' + '\n'}}"     \
+	"{% elif (message['role'] == 'assistant') %}{{message['content'] + "   \
+	"'<|end|>' + '\n'}}{% endif %}{% endfor %}"
+#define PHI35                                                                  \
+	"{% for message in messages %}{% if message['role'] == 'system' %}"    \
+	"{{'<|system|>\n' + message['content'] + '<|end|>\n'}}{% elif "        \
+	"message['role'] == 'user' %}{{'<|user|>\n' + message['content'] + "   \
+	"'<|end|>\n'}}{% endif %}{% endfor %}{% if add_generation_prompt %}"   \
+	"{{ '<|assistant|>\n' }}{% else %}{{ eos_token }}{% endif %}"
+
 /* @template NULL: the one that stands beside the tokenizer */
 static const struct {
 	const char *name, *tokenizer, *template, *user, *rendered;
@@ -92,18 +118,53 @@ static const struct {
 	{ "an empty turn", "bpe-qwen2", NULL, "",
 	  "<|im_start|>user\n<|im_end|>\n<|im_start|>assistant\n",
 	  CHAT_CHATML },
+	{ "Gemma trims", "spm-bpe", GEMMA2, " Hello there\n",
+	  "<s><start_of_turn>user\nHello there<end_of_turn>\n"
+	  "<start_of_turn>model\n",
+	  CHAT_GEMMA },
+	{ "Phi-3", "spm-bpe", PHI3, " Hello there",
+	  "<s><|user|>\n Hello there<|end|>\n<|assistant|>\n", CHAT_PHI3 },
+	{ "Phi-3.5", "spm-bpe", PHI35, "Hi there",
+	  "<s><|user|>\nHi there<|end|>\n<|assistant|>\n", CHAT_PHI3 },
 	{ "text that is not UTF-8", "bpe-qwen2", NULL, "a\xff",
 	  "<|im_start|>user\na\xef\xbf\xbd<|im_end|>\n"
 	  "<|im_start|>assistant\n",
 	  CHAT_CHATML },
 };
 
+/* The SentencePiece tokenizer with the tokens of Gemma and Phi-3 added. */
+static struct vocab *open_with_turns(void)
+{
+	static const char *const turns[] = { "<start_of_turn>", "<end_of_turn>",
+					     "<|user|>", "<|assistant|>",
+					     "<|end|>" };
+	json_t *j = golden_json("spm-bpe", "tokenizer.json");
+	char file[] = "/tmp/test_chat.XXXXXX";
+	struct vocab *v = NULL;
+	struct err err;
+	int i;
+
+	close(mkstemp(file));
+	for (i = 0; i < 5; i++)
+		json_array_append_new(json_object_get(j, "added_tokens"),
+				      json_pack("{s:i,s:s,s:b}", "id", 512 + i,
+						"content", turns[i], "special",
+						1));
+	CHECK(j && !json_dump_file(j, file, 0));
+	json_decref(j);
+	CHECK(!vocab_open(&v, file, &err));
+	unlink(file);
+	return v;
+}
+
 static struct vocab *open_with(const char *tokenizer, const char *template)
 {
 	struct vocab *v = NULL;
 	struct err err = { 0 };
 
-	if (vocab_open(&v, golden_path(tokenizer, ""), &err))
+	if (!strcmp(tokenizer, "spm-bpe"))
+		v = open_with_turns();
+	else if (vocab_open(&v, golden_path(tokenizer, ""), &err))
 		printf("# %s\n", err.text);
 	CHECK(v);
 	if (template) {
