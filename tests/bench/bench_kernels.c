@@ -10,7 +10,7 @@
  * rotate past the caches; KV lies in our own 2 MiB pages and, below 4096 keys,
  * in a cache: then more than 100 % is no wonder.
  *
- *	bench_kernels [gemm|attention|sample]
+ *	bench_kernels [packed|gemm|attention|sample]
  */
 #include "kernels/cpu/cpu.h"
 #include "kernels/half.h"
@@ -113,10 +113,58 @@ FMA_RATE(fma_avx2, "avx2,fma", __m256, _mm256_set1_ps, _mm256_fmadd_ps, 8,
 FMA_RATE(fma_avx512, "avx512f", __m512, _mm512_set1_ps, _mm512_fmadd_ps, 16,
 	 _mm512_cvtss_f32)
 
+/*
+ * Products of small integers: a multiply-add instruction and, where that does
+ * not add up by itself, an addition; twelve sums in flight.
+ */
+#define MAC_RATE(name, isa, vec, set1, step, macs, first)                      \
+	TARGET(isa) static double name(void)                                   \
+	{                                                                      \
+		const long n = 2000000;                                        \
+		double best = 1e9;                                             \
+		for (int round = 0; round < 5; round++) {                      \
+			vec a[12], x = set1(3), y = set1(5);                   \
+			double t = now();                                      \
+			for (int i = 0; i < 12; i++)                           \
+				a[i] = set1((char)i);                          \
+			for (long k = 0; k < n; k++) {                         \
+				_Pragma("GCC unroll 12") for (int i = 0;       \
+							      i < 12; i++)     \
+				{                                              \
+					__asm__ volatile("" : "+x"(x));        \
+					a[i] = step;                           \
+				}                                              \
+			}                                                      \
+			t = now() - t;                                         \
+			best = t < best ? t : best;                            \
+			for (int i = 0; i < 12; i++)                           \
+				sink = (float)first(a[i]);                     \
+		}                                                              \
+		return (double)n * 12 * macs / best;                           \
+	}
+MAC_RATE(mac8_avx2, "avx2", __m256i, _mm256_set1_epi8,
+	 _mm256_add_epi16(a[i], _mm256_maddubs_epi16(x, y)), 32,
+	 _mm256_cvtsi256_si32)
+MAC_RATE(mac16_avx2, "avx2", __m256i, _mm256_set1_epi8,
+	 _mm256_add_epi32(a[i], _mm256_madd_epi16(x, y)), 16,
+	 _mm256_cvtsi256_si32)
+MAC_RATE(mac8_avx512, "avx512bw", __m512i, _mm512_set1_epi8,
+	 _mm512_add_epi16(a[i], _mm512_maddubs_epi16(x, y)), 64,
+	 _mm512_cvtsi512_si32)
+MAC_RATE(mac16_avx512, "avx512bw", __m512i, _mm512_set1_epi8,
+	 _mm512_add_epi32(a[i], _mm512_madd_epi16(x, y)), 32,
+	 _mm512_cvtsi512_si32)
+MAC_RATE(mac8_vnni, "avx512vnni", __m512i, _mm512_set1_epi8,
+	 _mm512_dpbusd_epi32(a[i], x, y), 64, _mm512_cvtsi512_si32)
+MAC_RATE(mac16_vnni, "avx512vnni", __m512i, _mm512_set1_epi8,
+	 _mm512_dpwssd_epi32(a[i], x, y), 32, _mm512_cvtsi512_si32)
+
 struct roof {
 	const char *name;
 	double flops, bytes, huge; /* a second, one core; huge: 2 MiB pages */
 	const struct gemm_tiles *tiles;
+	const struct packed_set *packed;
+	double macs[2]; /* integer products a second: narrow, wide codes */
 	const struct ops *ops;
 };
 
@@ -187,6 +235,94 @@ static void bench_gemm(const struct roof *roof)
 		munmap(p, bytes * copies + (2 << 20));
 		munmap(x, 128 * ld * 4 + (2 << 20));
 		munmap(y, 128 * 4 * w.rows + (2 << 20));
+	}
+}
+
+/* ---- packed matrix products ---- */
+
+/* One thread's best of a product of @tokens rows; copies rotate. */
+static double packed_best(const struct packed_set *set, struct weight *w,
+			  const char *file, const uint8_t *fast, size_t copies,
+			  const float *x, size_t ld, uint32_t tokens, float *y)
+{
+	const struct weight_format *f = &weight_formats[w->type];
+	size_t bytes = w->row_stride * w->rows;
+	size_t fast_bytes =
+		packed_group_bytes(w->type, w->cols) * (w->rows / PACKED_ROWS);
+	uint8_t *input = take(packed_input_bytes(f->wide, w->cols, tokens), 1);
+	uint8_t *scratch = take(4 * packed_group_bytes(w->type, w->cols), 1);
+	double best = 1e9, spent = 0;
+
+	for (size_t c = 0; spent < 0.1; c = (c + 1) % copies) {
+		double s = now();
+
+		w->data = file + c * bytes;
+		for (uint32_t t = 0; t < tokens; t++)
+			packed_quantize_avx2(x + t * ld, w->cols, f->wide, t,
+					     tokens, set->max_tokens, input);
+		packed_rows(set, w, fast ? fast + c * fast_bytes : NULL, 0,
+			    w->rows, input, tokens, y, w->rows, scratch);
+		s = now() - s;
+		best = s < best ? s : best;
+		spent += s;
+	}
+	munmap(input, packed_input_bytes(f->wide, w->cols, tokens) + (2 << 20));
+	munmap(scratch, 4 * packed_group_bytes(w->type, w->cols) + (2 << 20));
+	return best;
+}
+
+/* Interleaved weights in 2 MiB pages, and the file's layout in 4 KiB ones. */
+static void bench_packed(const struct roof *roof)
+{
+	static const uint32_t tokens[] = { 1, 4, 8, 32, 128, 512 };
+
+	for (int i = NR_PLAIN_TYPES; i < NR_WEIGHT_TYPES; i++) {
+		struct weight w = { .type = (enum weight_type)i,
+				    .rows = 2048,
+				    .cols = 2048 };
+		const struct weight_format *f = &weight_formats[i];
+		size_t group = packed_group_bytes(w.type, w.cols);
+		size_t bytes = weight_row_bytes(w.type, w.cols) * w.rows;
+		size_t copies = (96u << 20) / bytes + 1, ld = w.cols + 16;
+		size_t fast_bytes = group * (w.rows / PACKED_ROWS);
+		char *p = take(bytes * copies, 0);
+		uint8_t *fast = take(fast_bytes * copies, 1);
+		float *x = take(512 * ld * 4, 1), *y = take(512 * 8192, 1);
+
+		w.row_stride = weight_row_bytes(w.type, w.cols);
+		for (size_t j = 0; j < 512 * ld; j++)
+			x[j] = noise();
+		for (uint32_t r = 0; r < w.rows; r++)
+			f->pack(x + r % 512 * ld, p + r * w.row_stride, w.cols);
+		w.data = p;
+		for (uint32_t r = 0; r < w.rows; r += PACKED_ROWS)
+			packed_interleave_avx2(&w, r,
+					       fast + r / PACKED_ROWS * group);
+		for (size_t c = 1; c < copies; c++) {
+			memcpy(p + c * bytes, p, bytes);
+			memcpy(fast + c * fast_bytes, fast, fast_bytes);
+		}
+		for (size_t t = 0; t < 6; t++) {
+			double macs = (double)w.rows * w.cols * tokens[t];
+			double a = packed_best(roof->packed, &w, p, fast,
+					       copies, x, ld, tokens[t], y);
+			double b = packed_best(roof->packed, &w, p, NULL,
+					       copies, x, ld, tokens[t], y);
+			double limit = fmax((double)fast_bytes / roof->huge,
+					    macs / roof->macs[f->wide]);
+
+			printf("%-6s %-6s %ux%u, %3u rows: %6.1f GMAC/s, %5.1f "
+			       "GB/s, %3.0f %% of the roof; from the file's "
+			       "layout %6.1f\n",
+			       roof->name, f->name, w.rows, w.cols, tokens[t],
+			       macs / a * 1e-9, (double)fast_bytes / a * 1e-9,
+			       100 * limit / a, macs / b * 1e-9);
+			fflush(stdout);
+		}
+		munmap(p, bytes * copies + (2 << 20));
+		munmap(fast, fast_bytes * copies + (2 << 20));
+		munmap(x, 512 * ld * 4 + (2 << 20));
+		munmap(y, 512 * 8192 + (2 << 20));
 	}
 }
 
@@ -353,8 +489,10 @@ int main(int argc, char **argv)
 	const size_t n = (size_t)256 << 20;
 	const char *only = argc > 1 ? argv[1] : "";
 	struct roof roofs[] = {
-		{ "avx2", 0, 0, 0, gemm_tiles_avx2, &ops_avx2 },
-		{ "avx512", 0, 0, 0, gemm_tiles_avx512, &ops_avx512 },
+		{ "avx2", .tiles = gemm_tiles_avx2, .packed = &packed_avx2,
+		  .ops = &ops_avx2 },
+		{ "avx512", .tiles = gemm_tiles_avx512,
+		  .packed = &packed_avx512, .ops = &ops_avx512 },
 	};
 	char *p;
 
@@ -369,13 +507,28 @@ int main(int argc, char **argv)
 	roofs[0].huge = roofs[1].huge = read_rate(p, n);
 	munmap(p, n);
 	roofs[0].flops = fma_avx2();
-	if (ops_find("avx512"))
+	roofs[0].macs[0] = mac8_avx2();
+	roofs[0].macs[1] = mac16_avx2();
+	if (ops_find("avx512")) {
+		int vnni = __builtin_cpu_supports("avx512vnni");
+
 		roofs[1].flops = fma_avx512();
+		roofs[1].macs[0] = vnni ? mac8_vnni() : mac8_avx512();
+		roofs[1].macs[1] = vnni ? mac16_vnni() : mac16_avx512();
+		if (vnni)
+			roofs[1].packed = &packed_vnni;
+	}
 	printf("one core: reads %.1f GB/s (2 MiB pages: %.1f), F32 FMA %.0f "
 	       "GFLOP/s with AVX2, %.0f with AVX-512\n",
 	       roofs[0].bytes * 1e-9, roofs[0].huge * 1e-9,
 	       roofs[0].flops * 1e-9, roofs[1].flops * 1e-9);
+	printf("8-bit products %.0f GMAC/s with AVX2, %.0f with AVX-512; "
+	       "16-bit %.0f and %.0f\n",
+	       roofs[0].macs[0] * 1e-9, roofs[1].macs[0] * 1e-9,
+	       roofs[0].macs[1] * 1e-9, roofs[1].macs[1] * 1e-9);
 	for (size_t i = 0; i < 2 && roofs[i].flops > 0; i++) {
+		if (!*only || !strcmp(only, "packed"))
+			bench_packed(&roofs[i]);
 		if (!*only || !strcmp(only, "gemm"))
 			bench_gemm(&roofs[i]);
 		if (!*only || !strcmp(only, "attention"))
