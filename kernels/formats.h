@@ -87,6 +87,7 @@ struct weight {
 	uint32_t rows, cols; /* outputs, inputs; cols a multiple of the block */
 	size_t row_stride;
 	const void *data;
+	const void *fast; /* an op set's own form of it; NULL for all others */
 };
 
 static inline int weight_is_packed(enum weight_type type)

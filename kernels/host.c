@@ -225,8 +225,10 @@ int host_load_ends(struct ops_ctx *ctx, const struct ops_ends *ends,
 		ret = check_weight(&ends->head, "head", s->vocab, s->dim, err);
 	if (!ret && !ends->norm)
 		ret = err_set(err, -EINVAL, "norm: missing");
-	if (!ret)
+	if (!ret) {
 		ctx->ends = *ends;
+		ctx->ends.embed.fast = ctx->ends.head.fast = NULL;
+	}
 	return ret;
 }
 
@@ -249,6 +251,7 @@ int host_load_layer(struct ops_ctx *ctx, uint32_t layer,
 		{ &w->up, "up", s->ffn, s->dim },
 		{ &w->down, "down", s->dim, s->ffn },
 	};
+	struct ops_layer *l;
 	int ret;
 
 	if (layer >= s->nr_layers)
@@ -264,7 +267,10 @@ int host_load_layer(struct ops_ctx *ctx, uint32_t layer,
 		return err_set(err, -EINVAL,
 			       "layer %u: a norm or the rope table is missing",
 			       layer);
-	ctx->layer[layer] = *w;
+	l = &ctx->layer[layer];
+	*l = *w;
+	l->q.fast = l->k.fast = l->v.fast = l->o.fast = NULL;
+	l->gate.fast = l->up.fast = l->down.fast = NULL;
 	return 0;
 }
 

@@ -274,6 +274,19 @@ struct ops {
 	/* After all loads: the id of the arithmetic with these weights */
 	uint64_t (*arith_of)(const struct ops_ctx *ctx);
 
+	/*
+	 * Optional (NULL): faster forms of the weights, made while steps run.
+	 * improve(), after all loads, makes that of one more matrix: 1, with
+	 * the matrix in *ret_done (its data is read no more once it is
+	 * adopted, but for rows of the embedding), or 0 when there is none
+	 * left, or -ENOMEM.  Any one thread may call it beside the one that
+	 * steps, and must have returned before close().  adopt(), by the
+	 * thread that steps and between steps, has them use what was made so
+	 * far.  Bits stay.
+	 */
+	int (*improve)(struct ops_ctx *ctx, struct weight *ret_done);
+	void (*adopt)(struct ops_ctx *ctx);
+
 	/* ---- a step, in this order; after all loads ---- */
 
 	/* X = embed[token]; XN = norm(X) * attn_norm of layer 0 */

@@ -6,6 +6,7 @@
 #ifndef CPU_CPU_H
 #define CPU_CPU_H
 
+#include <stdatomic.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -97,6 +98,10 @@ int op_head_cpu(struct ops_ctx *ctx, const struct step *step, uint32_t first,
 int op_sample_cpu(struct ops_ctx *ctx, struct step_out *outs, uint32_t count);
 int op_score_cpu(struct ops_ctx *ctx, struct step_out *outs, uint32_t count);
 
+/* Rows of ops.h's table. */
+int cpu_improve(struct ops_ctx *ctx, struct weight *ret_done);
+void cpu_adopt(struct ops_ctx *ctx);
+
 /* Rows of one sequence that walk over its blocks together. */
 struct cpu_rows {
 	uint32_t seq, first, end;
@@ -107,6 +112,21 @@ struct cpu_attn {
 	struct attn_tile part, all; /* they share q */
 };
 
+#define CPU_LAYER_MATRICES 7u
+
+/* Packed weights with their rows interleaved, see improve.c. */
+struct cpu_fast {
+	uint32_t nr; /* matrices there are, plain ones too */
+	/* written by: who improves; read by: who steps, acquire of nr_made */
+	uint8_t **made; /* [nr] NULL where plain */
+	_Atomic uint32_t nr_made;
+	/* who improves only */
+	uint8_t *extent;
+	size_t used;
+	/* who steps only */
+	uint32_t nr_adopted;
+};
+
 struct cpu_state {
 	struct cpu_kernels kernels; /* of the instruction set in use */
 	struct cpu_rows *tile;	    /* [max_rows] of this step */
@@ -114,6 +134,7 @@ struct cpu_state {
 	/* P1: the input of the product at hand, for narrow and wide types */
 	uint8_t *packed_x[2];
 	uint8_t **packed_rows; /* [nr_threads] a panel, interleaved */
+	struct cpu_fast fast;
 };
 
 /* A matrix product; several of one region share their input. */

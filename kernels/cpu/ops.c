@@ -74,6 +74,10 @@ static int take_packed(struct ops_ctx *ctx, struct cpu_state *s)
 		host_take(ctx, ctx->nr_threads * sizeof(*s->packed_rows));
 	if (!s->packed_rows)
 		return -ENOMEM;
+	s->fast.nr = ctx->shape.nr_layers * CPU_LAYER_MATRICES + 1;
+	s->fast.made = host_take(ctx, s->fast.nr * sizeof(*s->fast.made));
+	if (!s->fast.made)
+		return -ENOMEM;
 	for (uint32_t i = 0; i < ctx->nr_threads; i++) {
 		s->packed_rows[i] = host_take(ctx, panel);
 		if (!s->packed_rows[i])

@@ -49,7 +49,7 @@ void cpu_some_product(struct ops_ctx *ctx, uint32_t thread,
 	const struct cpu_state *s = ctx->cpu;
 
 	if (weight_is_packed(w->type))
-		packed_rows(s->kernels.packed, w, NULL, first, end,
+		packed_rows(s->kernels.packed, w, w->fast, first, end,
 			    s->packed_x[weight_formats[w->type].wide], tokens,
 			    y->data, y->ld, s->packed_rows[thread]);
 	else

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* seam test: weights are improved on another thread */
 /*
  * Products with packed weights, every type, kernel and layout: the bits of ref,
  * and ref against float64.
@@ -8,6 +9,9 @@
 #include "kernels/cpu/packed.h"
 #include "kernels/host.h"
 #include "kernels/ref/ref.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
 
 #define TOKENS 19
 
@@ -246,5 +250,77 @@ TEST(packed_weights_change_the_arithmetic_id)
 		CHECK(id[i] != OPS_ARITH_F32);
 		for (size_t j = 0; j < i; j++)
 			CHECK(id[j] != id[i]);
+	}
+}
+
+struct improver {
+	const struct ops *ops;
+	struct ops_ctx *ctx;
+	uint32_t nr;
+	_Atomic int ready;
+};
+
+static void *improve(void *arg)
+{
+	struct improver *i = arg;
+	struct weight done;
+
+	while (i->ops->improve(i->ctx, &done) == 1) {
+		i->nr++;
+		atomic_store(&i->ready, 1);
+	}
+	atomic_store(&i->ready, 1);
+	return NULL;
+}
+
+/* A sequence token by token, three layouts: as in the file, some of it
+ * interleaved (in whatever order the threads run), all of it. */
+TEST(weights_improved_behind_the_steps_give_the_same_bits)
+{
+	enum { CONTEXT = 40 };
+	static struct fx_seq seq;
+	static struct fx_step f;
+
+	for (size_t s = 0; s < NR_PACKED * NR_SETS; s++) {
+		const struct ops *ops = ops_find(fx_sets[s % NR_SETS]);
+		const struct fx_shape *shape = &fx_packed[s / NR_SETS];
+		struct fx_model *m = fx_model(shape);
+		size_t vocab = m->shape.vocab;
+		float *want = fx_take(CONTEXT * vocab * 4);
+		float *got = fx_take(CONTEXT * vocab * 4);
+
+		ROW(shape->name);
+		if (!ops || !ops->improve)
+			continue;
+		fx_seq(&seq, m->shape.vocab, 1, 12);
+		for (int how = 0; how < 2; how++) {
+			struct improver i = { ops, fx_open(ops, m, 1, 2) };
+			pthread_t thread;
+
+			for (uint32_t at = 0; at < CONTEXT; at++) {
+				if (how && at == 5)
+					pthread_create(&thread, NULL, improve,
+						       &i);
+				if (how && at == 6)
+					while (!atomic_load(&i.ready))
+						;
+				if (how && at == 30)
+					pthread_join(thread, NULL);
+				fx_step_begin(&f);
+				fx_step_add(&f, &seq, at, 1);
+				ops->adopt(i.ctx);
+				fx_forward(ops, i.ctx, &f.step);
+				ops->peek(i.ctx, OPS_LOGITS, 0, 1,
+					  (how ? got : want) + at * vocab);
+			}
+			if (how)
+				CHECK_EQ(i.nr, shape->other == WEIGHT_F16
+						       ? 5 * MAX_LAYERS
+						       : 7 * MAX_LAYERS + 1);
+			ops->close(i.ctx);
+		}
+		CHECK(!memcmp(got, want, CONTEXT * vocab * 4));
+		fx_free(want);
+		fx_free(got);
 	}
 }
