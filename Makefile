@@ -43,7 +43,7 @@ LIBS = $(PKG_LIBS) -lm -ldl
 # ---- what is where: a folder is found, not listed
 src = $(sort $(wildcard $(1)/*.c))
 obj = $(patsubst %.c,$(B)/obj/%.o,$(1))
-BASE_SRC := $(call src,base) $(call src,text)
+BASE_SRC := $(call src,base) $(call src,text) $(call src,checkpoint)
 KERN_SRC := $(call src,kernels) $(call src,kernels/ref) $(call src,kernels/cpu)
 DAEMON_SRC := $(call src,daemon/core) $(call src,daemon/model) $(call src,daemon/comm) \
 	$(filter-out daemon/main.c,$(call src,daemon))

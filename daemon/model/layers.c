@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "daemon/model/layers.h"
 #include "base/err.h"
-#include "daemon/model/arch.h"
+#include "checkpoint/arch.h"
 #include "daemon/model/weights.h"
 
 #include <errno.h>

@@ -3,7 +3,7 @@
 #include "base/err.h"
 #include "base/log.h"
 #include "daemon/core/batch.h"
-#include "daemon/model/arch.h"
+#include "checkpoint/arch.h"
 #include "daemon/model/backend.h"
 #include "daemon/model/digest.h"
 #include "daemon/model/forward.h"

@@ -13,7 +13,7 @@
 
 #include <stdint.h>
 
-#include "daemon/model/safetensors.h"
+#include "checkpoint/safetensors.h"
 
 struct err;
 struct weight;

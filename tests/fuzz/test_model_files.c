@@ -6,9 +6,9 @@
  * LLM_FUZZ_ROUNDS raises the number of mutants of each kind.
  */
 #include "base/err.h"
-#include "daemon/model/arch.h"
+#include "checkpoint/arch.h"
 #include "daemon/model/layers.h"
-#include "daemon/model/safetensors.h"
+#include "checkpoint/safetensors.h"
 #include "daemon/model/weights.h"
 #include "tests/model/scratch.h"
 #include "tests/test.h"

@@ -9,4 +9,4 @@ all_files() {
 	fi | while IFS= read -r f; do [[ -f $f && ! -L $f ]] && printf '%s\n' "$f"; done
 }
 c_files() { all_files | grep -E '\.(c|h|cu|cuh)$'; }
-headers() { all_files | grep -E '^(include|base|text|kernels|daemon|libclient|tools)/.*\.h$'; }
+headers() { all_files | grep -E '^(include|base|text|checkpoint|kernels|daemon|libclient|tools)/.*\.h$'; }

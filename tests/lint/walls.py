@@ -26,7 +26,7 @@ import sys
 FLOORS = [
     ("include/uapi/", 0),
     ("include/", 1), ("base/", 1),
-    ("text/", 2), ("kernels/", 2), ("daemon/core/", 2), ("daemon/comm/", 2),
+    ("text/", 2), ("checkpoint/", 2), ("kernels/", 2), ("daemon/core/", 2), ("daemon/comm/", 2),
     ("daemon/model/", 3),
     ("daemon/main.", 5), ("daemon/", 4), ("libclient/", 4), ("kmod/", 4),
     ("tools/", 5), ("examples/", 5),
@@ -37,7 +37,8 @@ FLOORS = [
 WALLS = [
     ("daemon/core/", "include/|kernels/", "",
      "core sees neither contract nor kernels"),
-    ("text/|base/", "include/", "", "text and base know nothing of the contract"),
+    ("text/|base/|checkpoint/", "include/", "",
+     "text, base and checkpoint know nothing of the contract"),
     ("kernels/", "include/", "", "kernels know nothing of the contract"),
     ("tools/|examples/", "include/|libclient/",
      "include/(llmclient|uapi/linux/llm_netlink).h",
@@ -126,8 +127,8 @@ class House:
         self.findings = []
         self.arrows = {}   # module -> {module -> "file:line: how"}
         self.text = {}     # path -> source without comments
-        for top in ("include", "base", "text", "kernels", "libclient", "daemon",
-                    "tools", "examples", "kmod"):
+        for top in ("include", "base", "text", "checkpoint", "kernels",
+                    "libclient", "daemon", "tools", "examples", "kmod"):
             for d, _, files in os.walk(os.path.join(root, top)):
                 for f in files:
                     if f.endswith((".c", ".h", ".inc", ".cu", ".cuh")):

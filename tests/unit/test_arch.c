@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "daemon/model/arch.h"
+#include "checkpoint/arch.h"
 #include "base/err.h"
 #include "tests/model/scratch.h"
 #include "tests/test.h"

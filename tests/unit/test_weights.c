@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "daemon/model/weights.h"
 #include "base/err.h"
-#include "daemon/model/arch.h"
+#include "checkpoint/arch.h"
 #include "daemon/model/digest.h"
 #include "daemon/model/kvsize.h"
 #include "daemon/model/layers.h"

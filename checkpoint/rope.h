@@ -8,8 +8,8 @@
  * Hugging Face checkpoints are laid out.  Everything here is done in double
  * and rounded to float once, in the table.
  */
-#ifndef MODEL_ROPE_H
-#define MODEL_ROPE_H
+#ifndef CHECKPOINT_ROPE_H
+#define CHECKPOINT_ROPE_H
 
 #include <stdbool.h>
 #include <stdint.h>

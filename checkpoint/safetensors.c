@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "daemon/model/safetensors.h"
+#include "checkpoint/safetensors.h"
 #include "base/err.h"
 #include "base/json.h"
 

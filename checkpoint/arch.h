@@ -11,13 +11,13 @@
  * allowed.  What would change the function and is not understood (a packed
  * quantization, a rope we do not have) is refused, never ignored.
  */
-#ifndef MODEL_ARCH_H
-#define MODEL_ARCH_H
+#ifndef CHECKPOINT_ARCH_H
+#define CHECKPOINT_ARCH_H
 
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "daemon/model/rope.h"
+#include "checkpoint/rope.h"
 
 struct err;
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "daemon/model/rope.h"
+#include "checkpoint/rope.h"
 
 #include <assert.h>
 #include <math.h>

@@ -12,8 +12,8 @@
  * checked before any tensor is handed out, so a tensor's bytes always lie
  * inside the map.  A file cut after that is SIGBUS (base/map.h).
  */
-#ifndef MODEL_SAFETENSORS_H
-#define MODEL_SAFETENSORS_H
+#ifndef CHECKPOINT_SAFETENSORS_H
+#define CHECKPOINT_SAFETENSORS_H
 
 #include <stdint.h>
 
