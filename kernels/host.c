@@ -60,7 +60,7 @@ static int check_sizes(const struct ops_shape *s, const struct ops_limits *l,
 		{ "dim", s->dim, 1 << 20 },
 		{ "nr_heads", s->nr_heads, 1 << 12 },
 		{ "nr_kv_heads", s->nr_kv_heads, 1 << 12 },
-		{ "head_dim", s->head_dim, 1 << 10 },
+		{ "head_dim", s->head_dim, HOST_MAX_HEAD_DIM },
 		{ "ffn", s->ffn, 1 << 22 },
 		{ "vocab", s->vocab, 1 << 23 }, /* sums of masses: 63 bits */
 		{ "nr_layers", s->nr_layers, 1 << 12 },
@@ -358,6 +358,17 @@ void host_begin_step(struct ops_ctx *ctx, const struct step *step)
 	}
 	for (uint32_t i = 0; i < step->nr_outs; i++)
 		assert(step->out_row[i] < step->nr_rows);
+}
+
+void host_unpair(float *x, uint32_t rotary_dim)
+{
+	float odd[HOST_MAX_HEAD_DIM / 2];
+
+	for (uint32_t i = 0; i < rotary_dim / 2; i++) {
+		odd[i] = x[2 * i + 1];
+		x[i] = x[2 * i];
+	}
+	memcpy(x + rotary_dim / 2, odd, rotary_dim / 2 * sizeof(*odd));
 }
 
 const float *host_next_norm(const struct ops_ctx *ctx, uint32_t layer)

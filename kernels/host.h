@@ -19,6 +19,8 @@
 struct pool;
 struct cpu_state;
 
+#define HOST_MAX_HEAD_DIM 1024u
+
 /* A buffer: row r begins at data + r * ld. */
 struct host_rows {
 	float *data;
@@ -81,6 +83,12 @@ static inline float *host_row(const struct host_rows *b, uint32_t row)
 {
 	return b->data + row * b->ld;
 }
+
+/*
+ * Outputs of a layer with qk_pairs, one head's, put half by half: x[2i] goes
+ * to x[i], x[2i + 1] to x[rotary_dim/2 + i].
+ */
+void host_unpair(float *x, uint32_t rotary_dim);
 
 /* First key that a row at @position sees. */
 static inline uint32_t host_first_key(uint32_t position, uint32_t window)

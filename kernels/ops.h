@@ -130,10 +130,17 @@ struct ops_layer {
 	struct weight k, v;	/* [nr_kv_heads * head_dim, dim] */
 	const float *q_bias, *k_bias, *v_bias; /* optional: [rows of it] */
 	const float *q_norm, *k_norm; /* optional: [head_dim], before rope */
-	struct weight o;	      /* [dim, nr_heads * head_dim] */
-	const float *o_bias;	      /* optional: [dim] */
-	const float *mlp_norm;	      /* [dim] */
-	struct weight gate, up;	      /* [ffn, dim] */
+	/*
+	 * Rows of q, k and their biases are, in each head, in the order of
+	 * rotary pairs: 0, D/2, 1, D/2 + 1, .. of D = rotary_dim, as GGUF files
+	 * of Llama keep them.  The products are put in order before the norm,
+	 * so the bits are those of the same model in the usual order.
+	 */
+	uint32_t qk_pairs;
+	struct weight o;		  /* [dim, nr_heads * head_dim] */
+	const float *o_bias;		  /* optional: [dim] */
+	const float *mlp_norm;		  /* [dim] */
+	struct weight gate, up;		  /* [ffn, dim] */
 	const float *gate_bias, *up_bias; /* optional: [ffn] */
 	struct weight down;		  /* [dim, ffn] */
 	const float *down_bias;		  /* optional: [dim] */

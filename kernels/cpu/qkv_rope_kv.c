@@ -15,12 +15,15 @@ struct region {
 };
 
 static void finish_heads(const struct ops_ctx *ctx, float *x, uint32_t nr_heads,
-			 const float *norm, const float *table, float scale)
+			 const float *norm, uint32_t pairs, const float *table,
+			 float scale)
 {
 	const struct ops_shape *s = &ctx->shape;
 	const struct cpu_kernels *k = &ctx->cpu->kernels;
 
 	for (uint32_t h = 0; h < nr_heads; h++, x += s->head_dim) {
+		if (pairs)
+			host_unpair(x, s->rotary_dim);
 		if (norm)
 			k->norm(x, norm, s->head_dim, s->norm_eps, x);
 		if (s->rotary_dim)
@@ -63,8 +66,9 @@ static void some_rows(void *arg, uint32_t thread, uint32_t first, uint32_t end)
 		float *k = host_row(&ctx->k, t);
 
 		finish_heads(ctx, host_row(&ctx->buf[OPS_Q], t), s->nr_heads,
-			     w->q_norm, table, s->attn_scale);
-		finish_heads(ctx, k, s->nr_kv_heads, w->k_norm, table, 1.0f);
+			     w->q_norm, w->qk_pairs, table, s->attn_scale);
+		finish_heads(ctx, k, s->nr_kv_heads, w->k_norm, w->qk_pairs,
+			     table, 1.0f);
 		write_kv(ctx, g->layer, g->step->slot[t], k,
 			 host_row(&ctx->v, t));
 	}

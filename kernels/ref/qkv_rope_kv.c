@@ -26,11 +26,14 @@ static void rope(float *x, const float *table, uint32_t rotary_dim)
 	}
 }
 
-/* Norm (if any) and rope of @nr_heads heads in place, times @scale. */
+/* Order, norm (if any) and rope of @nr_heads heads in place, times @scale. */
 static void finish_heads(const struct ops_shape *s, float *x, uint32_t nr_heads,
-			 const float *norm, const float *table, float scale)
+			 const float *norm, uint32_t pairs, const float *table,
+			 float scale)
 {
 	for (uint32_t h = 0; h < nr_heads; h++, x += s->head_dim) {
+		if (pairs)
+			host_unpair(x, s->rotary_dim);
 		if (norm)
 			ref_norm(x, norm, s->head_dim, s->norm_eps, x);
 		rope(x, table, s->rotary_dim);
@@ -74,10 +77,10 @@ int op_qkv_rope_kv_ref(struct ops_ctx *ctx, const struct step *step,
 		const float *table =
 			w->rope + (size_t)step->position[t] * s->rotary_dim;
 
-		finish_heads(s, host_row(q, t), s->nr_heads, w->q_norm, table,
-			     s->attn_scale);
+		finish_heads(s, host_row(q, t), s->nr_heads, w->q_norm,
+			     w->qk_pairs, table, s->attn_scale);
 		finish_heads(s, host_row(&ctx->k, t), s->nr_kv_heads, w->k_norm,
-			     table, 1.0f);
+			     w->qk_pairs, table, 1.0f);
 		write_kv(ctx, layer, step->slot[t], host_row(&ctx->k, t),
 			 host_row(&ctx->v, t));
 	}
