@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * arch.h - what config.json says a model is: one struct of checked numbers.
+ * arch.h - what config.json says a model is: one struct of checked numbers
+ * (arch_gguf.h fills the same from a GGUF file).
  *
  * Model families differ little; arch.c holds the differences as rows of a
  * table, so a new family is a new row.  Understood are the forms that
@@ -44,6 +45,8 @@ struct arch {
 	bool tied;			   /* the head is the embedding */
 	bool qkv_bias, out_bias, mlp_bias; /* tensors NAME.bias are there */
 	bool qk_norm; /* RMSNorm on each head of q and k, before rope */
+	/* rows of q and k: pair by pair, not half by half (arch_gguf.h) */
+	bool qk_pairs;
 	/* a token sees itself and window-1 before it; 0 = all */
 	uint32_t window[ARCH_MAX_LAYERS]; /* [nr_layers] */
 	uint32_t nr_eos;		  /* 0: none named */

@@ -54,6 +54,8 @@ double rope_frequencies(const struct rope *rope, uint32_t dim, double *freq)
 	for (uint32_t i = 0; i < dim / 2; i++) {
 		double f = pow(rope->theta, -2.0 * i / dim);
 
+		if (rope->divisor[i] > 0)
+			f /= rope->divisor[i];
 		if (rope->kind == ROPE_LINEAR)
 			f /= rope->factor;
 		else if (rope->kind == ROPE_LLAMA3)

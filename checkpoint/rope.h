@@ -32,6 +32,8 @@ struct rope {
 	double beta_fast, beta_slow; /* yarn: fast > slow */
 	double attention;	     /* yarn: on cos and sin */
 	bool truncate;		     /* yarn: the ramp ends at whole pairs */
+	/* what pair i's frequency is divided by, before all else; 0 = 1 */
+	double divisor[ROPE_MAX_DIM / 2];
 };
 
 /*

@@ -3,9 +3,9 @@
  * digest.h - 32 bytes that name a model: the same digest, the same function.
  *
  * BLAKE2b-256 (libsodium) over typed, length-framed fields: config.json's
- * bytes, then of every tensor, by name: name, dtype, shape and content.  The
- * names of files and directories do not enter, so a copy has the same digest,
- * and so has a model cut into other shards.
+ * bytes (of a GGUF file its metadata), then of every tensor, by name: name,
+ * type, shape and content.  The names of files and directories do not enter,
+ * so a copy has the same digest, and so has a directory cut into other shards.
  *
  * Content: up to DIGEST_WHOLE bytes of weights, all of it.  Hashing runs at
  * about 0.7 GB/s and a larger model must open in a fraction of a second, so
@@ -28,10 +28,10 @@
 #define DIGEST_STRIDE (1u << 20) /* bytes from one sampled page to the next */
 
 struct err;
-struct weights;
+struct tensors;
 
-/* Digest of @w and the config.json beside it.  0, or -errno and @err. */
-int digest_model(const struct weights *w, uint8_t digest[DIGEST_BYTES],
+/* Digest of @t and its configuration.  0, or -errno and @err. */
+int digest_model(const struct tensors *t, uint8_t digest[DIGEST_BYTES],
 		 struct err *err);
 
 #endif

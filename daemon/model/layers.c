@@ -2,6 +2,7 @@
 #include "daemon/model/layers.h"
 #include "base/err.h"
 #include "checkpoint/arch.h"
+#include "checkpoint/tensors.h"
 #include "daemon/model/weights.h"
 
 #include <errno.h>
@@ -83,6 +84,7 @@ static void bind_layer(struct binder *b, const struct arch *a, uint32_t i)
 		l->down_bias = vector(b, at, "mlp.down_proj.bias", a->dim);
 	}
 	l->window = a->window[i];
+	l->qk_pairs = a->qk_pairs;
 }
 
 static void bind_ends(struct binder *b, const struct arch *a)
@@ -117,7 +119,7 @@ int layers_bind(struct layers *p, const struct arch *arch, struct weights *w,
 	if (!p->layer || !p->vectors) {
 		layers_deinit(p);
 		return err_set(err, -ENOMEM, "%s: no memory for its vectors",
-			       w->dir);
+			       w->tensors->path);
 	}
 	b.next = p->vectors;
 	bind_ends(&b, arch);

@@ -2,8 +2,8 @@
 #include "daemon/model/model.h"
 #include "base/err.h"
 #include "base/log.h"
+#include "checkpoint/checkpoint.h"
 #include "daemon/core/batch.h"
-#include "checkpoint/arch.h"
 #include "daemon/model/backend.h"
 #include "daemon/model/digest.h"
 #include "daemon/model/forward.h"
@@ -18,7 +18,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 _Static_assert(KV_BLOCK == OPS_BLOCK, "one size of block");
 _Static_assert(MAX_ALT == OPS_MAX_ALT, "one limit of alternatives");
@@ -30,8 +29,7 @@ _Static_assert(ARCH_MAX_HEAD_DIM == ROPE_MAX_DIM, "one limit of head_dim");
 
 struct model {
 	struct backend be; /* first: a backend is a model */
-	struct arch arch;
-	struct arch_generation generation;
+	struct checkpoint checkpoint;
 	struct weights weights;
 	struct layers layers;
 	float *rope;		/* owned: [context][head_dim / 2][2] */
@@ -132,54 +130,28 @@ static int model_run(struct backend *be, struct batch *batch)
 
 /* ---- opening */
 
-static int read_config(struct model *m, const char *dir, struct err *err)
+static int read_weights(struct model *m, const char *path, struct err *err)
 {
-	char *config = NULL, *generation = NULL;
-	struct stat st;
-	int ret;
-
-	if (stat(dir, &st)) {
-		ret = -errno;
-		return err_set(err, ret, "%s: %s", dir, strerror(-ret));
-	}
-	if (!S_ISDIR(st.st_mode))
-		return err_set(err, -ENOTDIR,
-			       "%s: not a directory; a model is a Hugging Face "
-			       "directory (config.json, *.safetensors)",
-			       dir);
-	if (asprintf(&config, "%s/config.json", dir) < 0)
-		config = NULL;
-	if (asprintf(&generation, "%s/generation_config.json", dir) < 0)
-		generation = NULL;
-	ret = config && generation
-		      ? arch_read(&m->arch, config, err)
-		      : err_set(err, -ENOMEM, "%s: no memory", dir);
-	if (!ret)
-		ret = arch_read_generation(&m->generation, &m->arch, generation,
-					   err);
-	free(config);
-	free(generation);
-	return ret;
-}
-
-static int read_weights(struct model *m, const char *dir, struct err *err)
-{
+	const struct arch *arch = &m->checkpoint.arch;
+	const struct tensors *tensors = &m->checkpoint.tensors;
 	const char *first;
 	uint32_t n;
-	int ret = weights_open(&m->weights, dir, err);
+	int ret = checkpoint_open(&m->checkpoint, path, err);
 
 	if (!ret)
-		ret = layers_bind(&m->layers, &m->arch, &m->weights, err);
+		ret = weights_init(&m->weights, tensors, err);
 	if (!ret)
-		ret = digest_model(&m->weights, m->be.info.digest, err);
+		ret = layers_bind(&m->layers, arch, &m->weights, err);
+	if (!ret)
+		ret = digest_model(tensors, m->be.info.digest, err);
 	if (ret)
 		return ret;
 	first = weights_unused(&m->weights, &n);
 	/* a tied model may carry its head a second time; nobody misses it */
 	if (first &&
-	    !(m->arch.tied && n == 1 && !strcmp(first, "lm_head.weight")))
+	    !(arch->tied && n == 1 && !strcmp(first, "lm_head.weight")))
 		log_warn("%s: %u tensors have no place in %s, the first is %s",
-			 dir, n, m->arch.family, first);
+			 path, n, arch->family, first);
 	return 0;
 }
 
@@ -204,6 +176,7 @@ static int open_ops(struct model *m, const struct backend_options *opt,
 		    struct err *err)
 {
 	const struct ops *ops = ops_find(opt->ops);
+	const struct arch *a = &m->checkpoint.arch;
 	struct ops_shape shape;
 	struct kvsize size;
 	int ret;
@@ -212,7 +185,7 @@ static int open_ops(struct model *m, const struct backend_options *opt,
 		return err_set(err, -EINVAL,
 			       "op set %s: not there, or not for this machine",
 			       opt->ops ? opt->ops : "(any)");
-	shape_from(&shape, &m->arch);
+	shape_from(&shape, a);
 	m->max_rows = opt->max_tokens_per_step ? opt->max_tokens_per_step
 					       : DEFAULT_ROWS;
 	ret = kvsize_plan(
@@ -220,7 +193,7 @@ static int open_ops(struct model *m, const struct backend_options *opt,
 			.where = opt->model,
 			.kv_bytes = opt->kv_bytes,
 			.max_context = opt->max_context,
-			.model_context = m->arch.context,
+			.model_context = a->context,
 			.max_seqs = opt->max_seqs ? opt->max_seqs
 						  : DEFAULT_SEQS,
 			.block_bytes = ops->kv_block_bytes(&shape),
@@ -229,16 +202,16 @@ static int open_ops(struct model *m, const struct backend_options *opt,
 		&size, err);
 	if (ret)
 		return ret;
-	if (!opt->max_context && size.context < m->arch.context)
+	if (!opt->max_context && size.context < a->context)
 		log_warn("%s: memory for KV holds %u tokens, so that is the "
 			 "context (the model's: %u)",
-			 opt->model, size.context, m->arch.context);
+			 opt->model, size.context, a->context);
 	m->be.info.context = size.context;
 	m->be.info.nr_blocks = size.nr_blocks;
 	m->be.info.kv_token_bytes =
 		(uint32_t)(ops->kv_block_bytes(&shape) / KV_BLOCK);
 	m->forward.ops = ops;
-	m->forward.nr_layers = m->arch.nr_layers;
+	m->forward.nr_layers = a->nr_layers;
 	m->forward.max_logits = MODEL_MAX_LOGITS;
 	return ops->open(&shape,
 			 &(struct ops_limits){
@@ -256,10 +229,12 @@ static int load(struct model *m, const struct backend_options *opt,
 		struct err *err)
 {
 	const struct forward *f = &m->forward;
-	uint32_t n = m->arch.nr_layers;
+	const struct arch *a = &m->checkpoint.arch;
+	uint64_t size = m->checkpoint.tensors.size;
+	uint32_t n = a->nr_layers;
 	int ret;
 
-	m->rope = calloc((size_t)m->be.info.context * m->arch.head_dim,
+	m->rope = calloc((size_t)m->be.info.context * a->head_dim,
 			 sizeof(*m->rope));
 	m->out_row = calloc(m->max_rows, sizeof(*m->out_row));
 	m->outs = calloc(m->max_rows, sizeof(*m->outs));
@@ -267,39 +242,50 @@ static int load(struct model *m, const struct backend_options *opt,
 	if (!m->rope || !m->out_row || !m->outs || !m->samplers)
 		return err_set(err, -ENOMEM, "%s: no memory for a step of %u",
 			       opt->model, m->max_rows);
-	rope_fill(&m->arch.rope, m->arch.head_dim, m->be.info.context, m->rope);
+	rope_fill(&a->rope, a->head_dim, m->be.info.context, m->rope);
 	ret = f->ops->load_ends(f->ctx, &m->layers.ends, err);
 	for (uint32_t i = 0; i < n && !ret; i++) {
 		m->layers.layer[i].rope = m->rope;
 		ret = f->ops->load_layer(f->ctx, i, &m->layers.layer[i], err);
 		if (!ret && opt->progress)
-			opt->progress(opt->progress_arg,
-				      m->weights.size * (i + 1) / n,
-				      m->weights.size);
+			opt->progress(opt->progress_arg, size * (i + 1) / n,
+				      size);
 	}
 	return ret;
 }
 
-static void fill_info(struct model *m, const char *dir)
+/* What the directory or the file is called, without ".gguf". */
+static void name_from(char *name, size_t size, const char *path)
 {
-	struct model_info *info = &m->be.info;
-	char *real = realpath(dir, NULL);
+	char *real = realpath(path, NULL);
 	const char *slash = real ? strrchr(real, '/') : NULL;
+	const char *last = slash && slash[1] ? slash + 1 : "model";
+	size_t n = strlen(last), tail = strlen(".gguf");
 
-	snprintf(info->name, sizeof(info->name), "%s",
-		 slash && slash[1] ? slash + 1 : "model");
+	if (n > tail && !strcmp(last + n - tail, ".gguf"))
+		n -= tail;
+	snprintf(name, size, "%.*s", (int)n, last);
 	free(real);
+}
+
+static void fill_info(struct model *m, const char *path)
+{
+	const struct arch_generation *gen = &m->checkpoint.generation;
+	const struct arch *a = &m->checkpoint.arch;
+	struct model_info *info = &m->be.info;
+
+	name_from(info->name, sizeof(info->name), path);
 	info->arith = m->forward.ops->arith_of(m->forward.ctx);
-	info->vocab = m->arch.vocab;
+	info->vocab = a->vocab;
 	info->parameters = m->layers.count;
-	info->nr_eos = m->arch.nr_eos;
-	memcpy(info->eos, m->arch.eos, sizeof(info->eos));
-	info->max_new_tokens = m->generation.max_new_tokens;
-	info->temperature = m->generation.temperature;
-	info->top_p = m->generation.top_p;
-	info->min_p = m->generation.min_p;
-	info->repetition_penalty = m->generation.repetition_penalty;
-	info->top_k = m->generation.top_k;
+	info->nr_eos = a->nr_eos;
+	memcpy(info->eos, a->eos, sizeof(info->eos));
+	info->max_new_tokens = gen->max_new_tokens;
+	info->temperature = gen->temperature;
+	info->top_p = gen->top_p;
+	info->min_p = gen->min_p;
+	info->repetition_penalty = gen->repetition_penalty;
+	info->top_k = gen->top_k;
 }
 
 static void model_close(struct backend *be)
@@ -309,7 +295,8 @@ static void model_close(struct backend *be)
 	if (m->forward.ctx)
 		m->forward.ops->close(m->forward.ctx);
 	layers_deinit(&m->layers);
-	weights_close(&m->weights);
+	weights_deinit(&m->weights);
+	checkpoint_close(&m->checkpoint);
 	free(m->rope);
 	free(m->out_row);
 	free(m->outs);
@@ -330,8 +317,7 @@ int model_open(const struct backend_options *opt, struct backend **ret_be,
 		return err_set(err, -ENOMEM, "%s: no memory", opt->model);
 	m->be.run = model_run;
 	m->be.close = model_close;
-	if ((ret = read_config(m, opt->model, err)) ||
-	    (ret = read_weights(m, opt->model, err)) ||
+	if ((ret = read_weights(m, opt->model, err)) ||
 	    (ret = open_ops(m, opt, err)) || (ret = load(m, opt, err))) {
 		model_close(&m->be);
 		return ret;

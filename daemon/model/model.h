@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * model.h - the backend that computes: a Hugging Face directory over an op
- * set.  model_open() itself is declared in backend.h, where its caller looks;
- * here is what tests and benchmarks want besides.
+ * model.h - the backend that computes: a Hugging Face directory or a GGUF
+ * file over an op set.  model_open() itself is declared in backend.h, where
+ * its caller looks; here is what tests and benchmarks want besides.
  *
  * Options used: model, kv_bytes, max_context, max_tokens_per_step (0 = 512),
  * max_seqs (0 = 64), threads, ops, progress.  kvsize.h says how the pool is

@@ -9,6 +9,7 @@
 #include "checkpoint/arch.h"
 #include "daemon/model/layers.h"
 #include "checkpoint/safetensors.h"
+#include "checkpoint/tensors.h"
 #include "daemon/model/weights.h"
 #include "tests/model/scratch.h"
 #include "tests/test.h"
@@ -169,22 +170,33 @@ TEST(a_mutant_of_a_safetensors_header_is_refused_or_readable)
 }
 
 /* What model_open() does before it computes anything. */
+static int bind(const struct arch *a, const struct tensors *t, struct err *err)
+{
+	struct weights w = { 0 };
+	struct layers p;
+	int ret = weights_init(&w, t, err);
+
+	if (!ret)
+		ret = layers_bind(&p, a, &w, err);
+	if (!ret)
+		layers_deinit(&p);
+	weights_deinit(&w);
+	return ret;
+}
+
 static int open_all(const char *dir, const char *config, struct err *err)
 {
+	struct tensors t;
 	struct arch a;
-	struct weights w;
-	struct layers p;
 	int ret = arch_read(&a, config, err);
 
 	if (ret)
 		return ret;
-	ret = weights_open(&w, dir, err);
+	ret = tensors_open(&t, dir, err);
 	if (ret)
 		return ret;
-	ret = layers_bind(&p, &a, &w, err);
-	if (!ret)
-		layers_deinit(&p);
-	weights_close(&w);
+	ret = bind(&a, &t, err);
+	tensors_close(&t);
 	return ret;
 }
 

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* golden.h - tests/data/models: the list, and golden.json read for a test. */
+/*
+ * golden.h - tests/data/models and tests/data/gguf: the lists, and golden.json
+ * read for a test.
+ */
 #ifndef TESTS_GOLDEN_H
 #define TESTS_GOLDEN_H
 
@@ -17,14 +20,49 @@ static const char *const golden_models[] = {
 
 #define NR_GOLDEN (sizeof(golden_models) / sizeof(golden_models[0]))
 
-/* The directory of model @i; also names the row. */
+/* GGUF twins of some of them, every value the same; numbered on from there. */
+static const char *const golden_twins[] = {
+	"llama-mha-f16.f16",
+	"llama3-gqa-bf16.bf16",
+	"qwen3-f32.f32",
+};
+
+#define NR_GOLDEN_TWINS                                                        \
+	(NR_GOLDEN + sizeof(golden_twins) / sizeof(golden_twins[0]))
+
+/* The directory or the file of model @i; also names the row. */
 static inline const char *golden_dir(size_t i)
 {
-	static char dir[128];
+	static char path[128];
 
-	snprintf(dir, sizeof(dir), "tests/data/models/%s", golden_models[i]);
-	ROW(golden_models[i]);
-	return dir;
+	if (i < NR_GOLDEN)
+		snprintf(path, sizeof(path), "tests/data/models/%s",
+			 golden_models[i]);
+	else
+		snprintf(path, sizeof(path), "tests/data/gguf/%s.gguf",
+			 golden_twins[i - NR_GOLDEN]);
+	ROW(path);
+	return path;
+}
+
+/* tests/data/gguf/@name.golden.json, or what it says is the same. */
+static inline json_t *golden_gguf(const char *name)
+{
+	const char *same;
+	char path[160];
+	json_t *j;
+
+	snprintf(path, sizeof(path), "tests/data/gguf/%s.golden.json", name);
+	j = json_read_file(path, NULL);
+	CHECK(j);
+	same = json_string_value(json_object_get(j, "same_as"));
+	if (!same)
+		return j;
+	snprintf(path, sizeof(path), "tests/data/%s", same);
+	json_decref(j);
+	j = json_read_file(path, NULL);
+	CHECK(j);
+	return j;
 }
 
 /* golden.json of model @i; the caller json_decref()s. */
@@ -33,6 +71,8 @@ static inline json_t *golden_read(size_t i)
 	char path[160];
 	json_t *j;
 
+	if (i >= NR_GOLDEN)
+		return golden_gguf(golden_twins[i - NR_GOLDEN]);
 	snprintf(path, sizeof(path), "%s/golden.json", golden_dir(i));
 	j = json_read_file(path, NULL);
 	CHECK(j);
