@@ -382,6 +382,28 @@ int tensors_open(struct tensors *t, const char *path, struct err *err)
 	return ret;
 }
 
+int tensors_parse_gguf(struct tensors *t, const char *where, const void *data,
+		       uint64_t size, struct err *err)
+{
+	int ret;
+
+	memset(t, 0, sizeof(*t));
+	t->path = strdup(where);
+	t->gguf = calloc(1, sizeof(*t->gguf));
+	if (t->path && t->gguf)
+		ret = gguf_parse(&t->gguf[0], where, data, size, err);
+	else
+		ret = err_set(err, -ENOMEM, "%s: no memory", where);
+	if (!ret) {
+		t->nr_files = 1;
+		t->nr = t->gguf[0].nr_tensors;
+		ret = build_gguf_table(t, err);
+	}
+	if (ret)
+		tensors_close(t);
+	return ret;
+}
+
 void tensors_close(struct tensors *t)
 {
 	for (uint32_t i = 0; i < t->nr_files; i++) {

@@ -46,7 +46,13 @@ struct tensors {
 
 /* Open the tensors at @path.  0, or a negative errno and @err. */
 int tensors_open(struct tensors *t, const char *path, struct err *err);
-/* Undo it; harmless on an empty one.  Nothing handed out outlives this. */
+/*
+ * The same of a GGUF file in memory (tests, fuzzing): @data must outlive @t.
+ * @where names it in messages.
+ */
+int tensors_parse_gguf(struct tensors *t, const char *where, const void *data,
+		       uint64_t size, struct err *err);
+/* Undo either; harmless on an empty one.  Nothing handed out outlives it. */
 void tensors_close(struct tensors *t);
 
 /* The tensor @name, or NULL. */

@@ -30,7 +30,7 @@ static uint64_t rnd(uint64_t below)
 
 static uint32_t nr_runs(void)
 {
-	const char *s = getenv("LLM_FUZZ_RUNS");
+	const char *s = getenv("LLM_FUZZ_ROUNDS");
 
 	return s ? (uint32_t)atoi(s) : 6000;
 }
