@@ -82,6 +82,30 @@ static int read_u64(const char *name, const char *v, uint64_t max, uint64_t min,
 	return 0;
 }
 
+/* "512M": as llmd reads its sizes; a "iB" behind the letter may stand. */
+static int read_size(const char *name, const char *v, uint64_t *ret)
+{
+	static const char unit[] = "kKmMgGtT";
+	static const char allowed[] = "a size from 1, as 512M or 16G";
+	unsigned long long n;
+	unsigned shift = 0;
+	const char *u;
+	char *end;
+
+	errno = 0;
+	n = strtoull(v, &end, 10);
+	u = *end ? strchr(unit, *end) : NULL;
+	if (u) {
+		shift = 10 * (unsigned)((u - unit) / 2 + 1);
+		end += strcmp(end + 1, "iB") ? 1 : 3;
+	}
+	if (!isdigit((unsigned char)*v) || *end || errno || !n ||
+	    n > UINT64_MAX >> shift)
+		return bad(name, v, allowed);
+	*ret = (uint64_t)n << shift;
+	return 0;
+}
+
 static int read_float(const struct arg *o, const char *v)
 {
 	char allowed[64], *end;
@@ -182,6 +206,9 @@ static int read_value(const struct arg *o, const char *v)
 		break;
 	case ARG_U64:
 		ret = read_u64(o->name, v, UINT64_MAX, 0, o->to);
+		break;
+	case ARG_SIZE:
+		ret = read_size(o->name, v, o->to);
 		break;
 	case ARG_FLOAT:
 		ret = read_float(o, v);

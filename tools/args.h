@@ -15,6 +15,7 @@ enum arg_kind {
 	ARG_STR,   /* const char * */
 	ARG_U32,   /* uint32_t in [min, max] */
 	ARG_U64,   /* uint64_t, any */
+	ARG_SIZE,  /* uint64_t bytes, 1 or more; K M G T: times 1024, .. */
 	ARG_FLOAT, /* float in [min, max] */
 	ARG_LIST,  /* struct arg_list: may be given again */
 	ARG_IDS, /* struct arg_ids: "1 2 3", also with commas; - reads stdin */

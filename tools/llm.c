@@ -17,6 +17,8 @@ static const struct {
 	{ "score", cmd_score, "how likely the model finds a text" },
 	{ "tokenize", cmd_tokenize, "text to ids" },
 	{ "detokenize", cmd_detokenize, "ids to text" },
+	{ "show", cmd_show, "what a model is, by its files" },
+	{ "plan", cmd_plan, "what fits in how much memory" },
 	{ "ps", cmd_ps, "sessions of the service" },
 	{ "info", cmd_info, "what is served, and counters" },
 	{ "ping", cmd_ping, "is the engine there?" },

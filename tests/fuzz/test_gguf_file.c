@@ -251,7 +251,7 @@ TEST(any_field_may_lie)
 static size_t mutate(uint8_t *file, size_t size)
 {
 	/* mostly before the data, which may be anything */
-	size_t at = rnd(rnd(8) ? size / 3 : size),
+	size_t at = rnd(rnd(8) ? size / 3 + 1 : size),
 	       len = rnd(size - at < 64 ? size - at : 64);
 	uint32_t bytes = 1u << rnd(4);
 	uint8_t piece[64];

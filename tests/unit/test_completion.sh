@@ -37,6 +37,7 @@ offers json run hi --format ""
 offers --format ps --
 offers "$b" run --socket "${b%?}"
 offers README.md score RE
+offers README.md plan --memory 8G RE
 tool=llmctl
 offers tenant te
 offers --numeric --n

@@ -1,0 +1,70 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: MIT
+# llm show and plan: figures of models by their own files.
+set -u
+. "$(dirname "$0")/lib.sh"
+[[ -x $LLM ]] || skip_all "no llm in $B"
+unset LLM_MODEL
+gguf=tests/data/gguf/llama3-gqa-bf16.bf16.gguf dir=tests/data/models/llama3-gqa-bf16
+
+# ---- show ---------------------------------------------------------------
+ask show $gguf
+like "show: the family" "$OUT" 'family +LlamaForCausalLM'
+like "show: the form" "$OUT" 'form +GGUF version 3, 1 file'
+like "show: types" "$OUT" 'BF16: [0-9,]+ numbers in 22 tensors'
+like "show: heads" "$OUT" 'heads +4 of 16, 2 KV heads'
+like "show: context" "$OUT" 'context +512 tokens'
+like "show: vocabulary" "$OUT" 'vocabulary +512, the head is the embedding'
+is "show ends with 0" "$RC" 0
+ask show --format json $gguf
+from_gguf=$(field parameters)
+is "show: a twin has its directory's parameters" "$from_gguf" \
+	"$(ask show --format json $dir; field parameters)"
+ask show --tensors --format json $dir
+is "show --tensors lists names" "$(field tensors.0.name)" model.embed_tokens.weight
+is "show --tensors lists shapes" "$(field tensors.0.shape)" "[512, 64]"
+OUT=$(LLM_MODEL=$dir "$LLM" show)
+like "LLM_MODEL names the model" "$OUT" 'form +safetensors'
+
+# ---- plan: 80 layers, 64 heads of 128 -----------------------------------
+cat >"$TMP/config.json" <<-'END'
+	{"architectures": ["LlamaForCausalLM"], "hidden_size": 8192, "intermediate_size": 22016,
+	 "num_attention_heads": 64, "num_hidden_layers": 80, "vocab_size": 32000,
+	 "max_position_embeddings": 4096}
+END
+for m in "$TMP/config.json" "$TMP"; do
+	ask plan --memory 256G "$m"
+	like "plan of ${m##*/}: 2.5 MiB a token and 10 GiB in FP16" "$OUT" 'f16 +2\.5 MiB +10 GiB'
+	is "plan ends with 0" "$RC" 0
+done
+like "plan: parameters" "$OUT" '65\.3 billion parameters'
+ask plan --memory 256G --context 1000 --format json "$TMP"
+is "plan: bytes a token" "$(field kv_token_bytes.f16)" 2621440
+# (256 GiB - 2 bytes x 65285660672 - 60 MiB) / (1008 tokens x 2.5 MiB), rounded down
+is "plan: requests of whole blocks" "$(field requests.1.f16)" 54
+ask plan --memory 64G "$TMP"
+like "plan: weights that do not fit" "$OUT" 'need 121\.7 GiB: 57\.[0-9]+ GiB are missing'
+ask plan --context 8192 "$TMP"
+like "plan: a context past the model's" "$OUT" "past the model's 4,096"
+ask plan $gguf
+like "plan without --memory: this machine" "$OUT" 'available here'
+
+# ---- what is refused: one line, one code --------------------------------
+refused() { # WHAT CODE PART ARGS...
+	local what=$1 code=$2 part=$3
+	shift 3
+	ask "$@"
+	is "$what: exit code" "$RC" "$code"
+	is "$what: one line" "$(wc -l <<<"$ERR")" 1
+	like "$what: says why" "$ERR" "$part"
+}
+refused "no model" 2 'one model is wanted' show
+refused "two models" 2 'one model is wanted' plan a b
+refused "no such file" 1 'none: No such file' show none
+refused "a file of something else" 1 'not JSON' plan tests/test.h
+refused "a size that is none" 2 '\-\-memory: found "16X", allowed a size' plan --memory 16X "$TMP"
+refused "a size of nothing" 2 'allowed a size from 1' plan --memory 0 "$TMP"
+refused "a size past 64 bits" 2 'allowed a size' plan --memory 99999999999T "$TMP"
+head -c 3000 $gguf >"$TMP/cut.gguf"
+refused "a GGUF that is cut" 1 'bytes are left' show "$TMP/cut.gguf"
+finish
