@@ -99,7 +99,7 @@ NL_LIBS := $(if $(HAVE_LIBNL),$(shell pkg-config --libs libnl-genl-3.0))
 $(B)/obj/tools/llmctl.o $(B)/obj/tools/ctl_nl.o: ALL_CFLAGS += \
 	$(if $(HAVE_LIBNL),-DHAVE_LIBNL $(shell pkg-config --cflags libnl-genl-3.0))
 DAEMON_LIBS := $(B)/libllmdaemon.a $(B)/libllmkernels.a $(B)/libllmbase.a
-TOOL_LIBS := $(B)/libllmtools.a $(if $(CLIENT_SRC),$(B)/libllmclient.a) $(B)/libllmbase.a
+TOOL_LIBS := $(B)/libllmtools.a $(if $(CLIENT_SRC),$(B)/libllmclient.a) $(B)/libllmkernels.a $(B)/libllmbase.a
 $(B)/llmd: $(call obj,$(MAIN_SRC)) $(DAEMON_LIBS)
 	$(CC) $(ALL_LDFLAGS) -o $@ $(filter %.o,$^) $(DAEMON_LIBS) $(LIBS)
 $(patsubst tools/%.c,$(B)/%,$(TOOL_MAINS)): $(B)/%: $(B)/obj/tools/%.o $(TOOL_LIBS)

@@ -19,6 +19,7 @@ static const struct {
 	{ "detokenize", cmd_detokenize, "ids to text" },
 	{ "show", cmd_show, "what a model is, by its files" },
 	{ "plan", cmd_plan, "what fits in how much memory" },
+	{ "quantize", cmd_quantize, "a model into a smaller GGUF file" },
 	{ "ps", cmd_ps, "sessions of the service" },
 	{ "info", cmd_info, "what is served, and counters" },
 	{ "ping", cmd_ping, "is the engine there?" },

@@ -213,6 +213,22 @@ TEST(a_gguf_twin_gives_the_bits_of_its_directory)
 	}
 }
 
+static bool packed_is_served(void)
+{
+	struct backend_options opt = {
+		.model = "tests/data/gguf/llama-mha-f16.q8_0.gguf"
+	};
+	struct err err = { 0 };
+	struct backend *be;
+
+	if (!model_open(&opt, &be, &err)) {
+		be->close(be);
+		return true;
+	}
+	CHECK(strstr(err.text, "weight type"));
+	return false;
+}
+
 /* Engines that round activations differ by some percent: 3 are allowed. */
 TEST(packed_gguf_files_have_the_likelihoods_of_their_weights)
 {
@@ -222,8 +238,8 @@ TEST(packed_gguf_files_have_the_likelihoods_of_their_weights)
 		"qwen2-bf16.mixed",	"llama-kmix",
 	};
 
-	if (NR_WEIGHT_TYPES == 3)
-		SKIP("no packed type is served yet");
+	if (!packed_is_served())
+		SKIP("no op set multiplies with packed types yet");
 	for (size_t i = 0; i < sizeof(files) / sizeof(*files); i++) {
 		json_t *golden = golden_gguf(files[i]);
 		char path[128];

@@ -27,7 +27,7 @@ OUT=$(echo "$OUT" | "$LLM" detokenize --model $tok -)
 is "tokenize and detokenize read standard input" "$OUT" "naïve café"
 ask --help
 is "llm --help" "$RC" 0
-for c in run score tokenize detokenize ps info ping; do
+for c in run score tokenize detokenize show plan quantize ps info ping; do
 	like "llm --help names $c" "$OUT" "$c"
 done
 ask run --help

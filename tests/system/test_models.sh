@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: MIT
-# llm show and plan: figures of models by their own files.
+# llm show, plan and quantize: models by their own files.
 set -u
 . "$(dirname "$0")/lib.sh"
 [[ -x $LLM ]] || skip_all "no llm in $B"
@@ -49,6 +49,21 @@ like "plan: a context past the model's" "$OUT" "past the model's 4,096"
 ask plan $gguf
 like "plan without --memory: this machine" "$OUT" 'available here'
 
+# ---- quantize -----------------------------------------------------------
+ask quantize --type q8_0 --pure $dir "$TMP/q8.gguf"
+is "quantize ends with 0" "$RC" 0
+is "quantize says nothing on standard error" "$ERR" ""
+like "quantize: an error per tensor" "$OUT" \
+	'blk\.2\.ffn_up\.weight +BF16 > Q8_0 +128 x 64 +0\.5[0-9]+ +0\.00[0-9]+'
+like "quantize: vectors are as they were" "$OUT" 'output_norm\.weight +BF16 > F32 +64 +0\.0000 +0'
+like "quantize: what it came to" "$OUT" 'q8\.gguf: [0-9.]+ KiB, 143,[0-9]+ numbers, [0-9.]+ bits each'
+ask show --format json "$TMP/q8.gguf"
+is "quantize: the file is a model" "$(field parameters)" "$from_gguf"
+is "quantize: of that type" "$(field types.0.type)" Q8_0
+ask quantize --type q4_0 --format json "$TMP/q8.gguf" "$TMP/q4.gguf"
+is "quantize --format json: types" "$(field tensors.4.from) $(field tensors.4.to)" "Q8_0 Q4_0"
+is "quantize leaves nothing beside" "$(cd "$TMP" && echo q*)" "q4.gguf q8.gguf"
+
 # ---- what is refused: one line, one code --------------------------------
 refused() { # WHAT CODE PART ARGS...
 	local what=$1 code=$2 part=$3
@@ -65,6 +80,9 @@ refused "a file of something else" 1 'not JSON' plan tests/test.h
 refused "a size that is none" 2 '\-\-memory: found "16X", allowed a size' plan --memory 16X "$TMP"
 refused "a size of nothing" 2 'allowed a size from 1' plan --memory 0 "$TMP"
 refused "a size past 64 bits" 2 'allowed a size' plan --memory 99999999999T "$TMP"
+refused "no type" 2 'type is wanted, one of F32, F16' quantize $dir "$TMP/o"
+refused "a type unknown" 2 'found "q9", allowed F32, F16' quantize --type q9 $dir "$TMP/o"
+refused "no place to write" 1 'none/o' quantize --type q8_0 $dir "$TMP/none/o"
 head -c 3000 $gguf >"$TMP/cut.gguf"
 refused "a GGUF that is cut" 1 'bytes are left' show "$TMP/cut.gguf"
 finish
