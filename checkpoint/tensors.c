@@ -420,6 +420,15 @@ void tensors_close(struct tensors *t)
 	memset(t, 0, sizeof(*t));
 }
 
+void tensors_done(const struct tensor *x)
+{
+	uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
+	uintptr_t from = (uintptr_t)x->data / page * page;
+
+	madvise((void *)from, (uintptr_t)x->data + x->size - from,
+		MADV_DONTNEED);
+}
+
 void tensors_file(const struct tensors *t, uint32_t i, uint64_t *ret_size,
 		  uint64_t *ret_mtime_ns)
 {

@@ -58,6 +58,12 @@ void tensors_close(struct tensors *t);
 /* The tensor @name, or NULL. */
 const struct tensor *tensors_find(const struct tensors *t, const char *name);
 
+/*
+ * The pages of @x are not needed soon (advice): so that one pass over a model
+ * larger than memory holds little of it.
+ */
+void tensors_done(const struct tensor *x);
+
 /* Bytes and time of last change (ns; 0: not known) of file @i < nr_files. */
 void tensors_file(const struct tensors *t, uint32_t i, uint64_t *ret_size,
 		  uint64_t *ret_mtime_ns);

@@ -157,3 +157,90 @@ bool pre_adds_bos(const struct pre *p)
 {
 	return p->bos;
 }
+
+/* ---- from rules to the name */
+
+static bool is_str(const json_t *j, const char *key, const char *want)
+{
+	const char *s = json_string_value(json_object_get(j, key));
+
+	return s && !strcmp(s, want);
+}
+
+/* A flag, with the value it has where it is not there. */
+static bool is_on(const json_t *j, const char *key, bool absent)
+{
+	const json_t *v = json_object_get(j, key);
+
+	return v ? json_is_true(v) : absent;
+}
+
+static bool same_rule(const struct rule *r, const json_t *j)
+{
+	switch (r->kind) {
+	case SPLIT:
+		return is_str(j, "type", "Split") &&
+		       is_str(json_object_get(j, "pattern"), "Regex",
+			      r->pattern) &&
+		       is_str(j, "behavior", "Isolated") &&
+		       !is_on(j, "invert", false);
+	case EACH_DIGIT:
+	case DIGITS:
+		return is_str(j, "type", "Digits") &&
+		       is_on(j, "individual_digits", false) ==
+			       (r->kind == EACH_DIGIT);
+	case PUNCT_RUNS:
+		return is_str(j, "type", "Punctuation") &&
+		       is_str(j, "behavior", "Contiguous");
+	default:
+		return is_str(j, "type", "ByteLevel") &&
+		       !is_on(j, "add_prefix_space", true) &&
+		       is_on(j, "use_regex", true) == (r->kind == BYTES_WORDS);
+	}
+}
+
+/* The list in a Sequence, else the one thing itself; how many. */
+static size_t steps(const json_t *j, const char *key, size_t i,
+		    const json_t **ret)
+{
+	const json_t *list = json_object_get(j, key);
+
+	*ret = json_is_array(list) ? json_array_get(list, i) : j;
+	return json_is_array(list) ? json_array_size(list)
+	       : json_is_object(j) ? 1
+				   : 0;
+}
+
+static bool same_rules(const struct pre *p, const json_t *j)
+{
+	const json_t *step;
+	size_t nr = 0, i;
+
+	while (nr < RULES_MAX && p->rule[nr].kind != END)
+		nr++;
+	if (steps(j, "pretokenizers", 0, &step) != nr)
+		return false;
+	for (i = 0; i < nr; i++) {
+		steps(j, "pretokenizers", i, &step);
+		if (!same_rule(&p->rule[i], step))
+			return false;
+	}
+	return true;
+}
+
+const char *pre_name(const json_t *pre_tokenizer, const json_t *normalizer,
+		     bool ignore_merges)
+{
+	const json_t *step;
+	size_t nr = steps(normalizer, "normalizers", 0, &step), i;
+	bool nfc = nr == 1 && is_str(step, "type", "NFC");
+
+	if (nr && !nfc)
+		return NULL;
+	for (i = 0; i < sizeof(known) / sizeof(known[0]); i++)
+		if (known[i].nfc == nfc &&
+		    known[i].ignore_merges == ignore_merges &&
+		    same_rules(&known[i], pre_tokenizer))
+			return known[i].name[0];
+	return NULL;
+}

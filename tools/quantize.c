@@ -354,6 +354,8 @@ static int write_all(struct work *w)
 		} else {
 			ret = write_rows(w, j, &w->line[i]);
 		}
+		if (j->src)
+			tensors_done(j->src);
 	}
 	/* the padding behind the last tensor too */
 	if (!ret && ftruncate(w->fd, (off_t)(w->head_size + w->out.data_size)))

@@ -3,6 +3,9 @@
 #include "base/err.h"
 #include "base/gguf_out.h"
 #include "base/json.h"
+#include "base/map.h"
+#include "text/pre.h"
+#include "text/spm.h"
 #include "text/vocab.h"
 
 #include <errno.h>
@@ -17,22 +20,6 @@
 /* tokenizer.ggml.token_type, as SentencePiece numbers them. */
 enum { NORMAL = 1, UNKNOWN, CONTROL, USER, UNUSED, BYTE };
 
-/* Ways to split, by the name of llama.cpp's list (src/llama-vocab.cpp). */
-#define WORDS(numbers)                                                         \
-	"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|" numbers  \
-	"| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"
-
-static const struct {
-	const char *pattern; /* of the one Split; NULL: ByteLevel's own */
-	bool nfc, ignore_merges;
-	const char *name;
-} ways[] = {
-	{ NULL, false, false, "gpt-2" },
-	{ WORDS("\\p{N}{1,3}"), false, true, "llama-bpe" },
-	{ WORDS("\\p{N}{1,3}"), false, false, "smaug-bpe" },
-	{ WORDS("\\p{N}"), true, false, "qwen2" },
-};
-
 struct token {
 	const char *text; /* borrowed; NULL: no token has the id */
 	int32_t type;
@@ -41,7 +28,7 @@ struct token {
 
 struct vocab_file {
 	struct gguf_out *out;
-	const char *path;
+	const char *dir, *path;
 	const json_t *root, *model, *merges; /* merges: an array */
 	struct token *token;		     /* [rows] */
 	uint32_t rows;
@@ -52,51 +39,6 @@ struct vocab_file {
 static const char *str_of(const json_t *obj, const char *key)
 {
 	return json_string_value(json_object_get(obj, key));
-}
-
-/* The steps of a Sequence, or the one thing itself. */
-static size_t steps(const json_t *j, const char *key, const json_t **first)
-{
-	const json_t *list = json_object_get(j, key);
-
-	if (json_is_array(list)) {
-		*first = json_array_get(list, 0);
-		return json_array_size(list);
-	}
-	*first = j;
-	return json_is_object(j);
-}
-
-static const char *way_of(const struct vocab_file *f)
-{
-	const json_t *pre = json_object_get(f->root, "pre_tokenizer");
-	const json_t *norm = json_object_get(f->root, "normalizer"), *first;
-	const json_t *ignore = json_object_get(f->model, "ignore_merges");
-	size_t n = steps(norm, "normalizers", &first);
-	const char *type = str_of(first, "type"), *pattern = NULL;
-	bool nfc = n == 1 && type && !strcmp(type, "NFC");
-
-	if (n && !nfc)
-		return NULL;
-	n = steps(pre, "pretokenizers", &first);
-	type = str_of(first, "type");
-	if (!type)
-		return NULL;
-	if (!strcmp(type, "Split"))
-		pattern = str_of(json_object_get(first, "pattern"), "Regex");
-	/* ByteLevel with its own pattern; behind a Split without */
-	if (strcmp(type, "ByteLevel")
-		    ? !pattern || n != 2
-		    : n != 1 || json_is_true(json_object_get(
-					first, "add_prefix_space")))
-		return NULL;
-	for (size_t i = 0; i < sizeof(ways) / sizeof(*ways); i++)
-		if (!pattern == !ways[i].pattern &&
-		    (!pattern || !strcmp(pattern, ways[i].pattern)) &&
-		    nfc == ways[i].nfc &&
-		    json_is_true(ignore) == ways[i].ignore_merges)
-			return ways[i].name;
-	return NULL;
 }
 
 static int name_token(struct vocab_file *f, const char *text, json_int_t id,
@@ -126,6 +68,8 @@ static int32_t type_of(const struct vocab_file *f, const char *text)
 
 static int read_tokens(struct vocab_file *f)
 {
+	static const char *const flags[] = { "lstrip", "rstrip",
+					     "single_word" };
 	json_t *vocab = json_object_get(f->model, "vocab"), *v;
 	const json_t *added = json_object_get(f->root, "added_tokens");
 	const char *unk = str_of(f->model, "unk_token"), *text;
@@ -142,6 +86,13 @@ static int read_tokens(struct vocab_file *f)
 		const json_t *a = json_array_get(added, i);
 		bool special = json_is_true(json_object_get(a, "special"));
 
+		for (size_t k = 0; k < 3; k++)
+			if (json_is_true(json_object_get(a, flags[k])))
+				return err_set(
+					f->err, -ENOTSUP,
+					"%s: an added token is %s, which "
+					"a GGUF file cannot say",
+					f->path, flags[k]);
 		text = str_of(a, "content");
 		ret = name_token(f, text,
 				 json_integer_value(json_object_get(a, "id")),
@@ -220,6 +171,38 @@ static int score_tokens(struct vocab_file *f)
 	return 0;
 }
 
+/*
+ * Where tokenizer.model lies beside and has the same pieces: its scores, as
+ * converters take them.  False where it does not.
+ */
+static bool scores_of_model(struct vocab_file *f)
+{
+	struct map map = { 0 };
+	struct spm m;
+	char *path;
+	bool same;
+
+	if (asprintf(&path, "%s/tokenizer.model", f->dir) < 0)
+		return false;
+	same = !map_open(&map, path, NULL) && map.size &&
+	       !spm_read(&m, path, map.data, map.size, NULL);
+	free(path);
+	if (!same) {
+		map_close(&map);
+		return false;
+	}
+	same = m.model == SPM_BPE && m.nr <= f->rows;
+	for (uint32_t i = 0; i < m.nr && same; i++)
+		same = f->token[i].text &&
+		       strlen(f->token[i].text) == m.piece[i].size &&
+		       !memcmp(f->token[i].text, m.piece[i].s, m.piece[i].size);
+	for (uint32_t i = 0; i < m.nr && same; i++)
+		f->token[i].score = m.piece[i].score;
+	spm_deinit(&m);
+	map_close(&map);
+	return same;
+}
+
 static void put_tokens(const struct vocab_file *f)
 {
 	char pad[24];
@@ -270,7 +253,10 @@ static int put_all(struct vocab_file *f, const struct vocab *v)
 
 	f->bytes = !fallback;
 	if (f->bytes)
-		way = way_of(f);
+		way = pre_name(json_object_get(f->root, "pre_tokenizer"),
+			       json_object_get(f->root, "normalizer"),
+			       json_is_true(json_object_get(f->model,
+							    "ignore_merges")));
 	if (!type || strcmp(type, "BPE") || (f->bytes && !way))
 		return err_set(f->err, -ENOTSUP,
 			       "%s: %s has no name in GGUF files that we know",
@@ -279,7 +265,7 @@ static int put_all(struct vocab_file *f, const struct vocab *v)
 				       ? type
 				       : "its pre_tokenizer");
 	ret = read_tokens(f);
-	if (!ret && !f->bytes)
+	if (!ret && !f->bytes && !scores_of_model(f))
 		ret = score_tokens(f);
 	if (ret)
 		return ret;
@@ -296,11 +282,11 @@ static int put_all(struct vocab_file *f, const struct vocab *v)
 	return ret;
 }
 
-static int with_vocab(struct gguf_out *out, const char *path,
+static int with_vocab(struct gguf_out *out, const char *dir, const char *path,
 		      const struct vocab *v, uint32_t rows, struct err *err)
 {
 	struct vocab_file f = {
-		.out = out, .path = path, .rows = rows, .err = err
+		.out = out, .dir = dir, .path = path, .rows = rows, .err = err
 	};
 	json_t *root = json_read_file(path, err);
 	int ret;
@@ -329,7 +315,7 @@ int vocab_out(struct gguf_out *out, const char *dir, uint32_t rows,
 		return err_set(err, -ENOMEM, "%s: no memory", dir);
 	ret = vocab_open(&v, path, err);
 	if (!ret)
-		ret = with_vocab(out, path, v, rows, err);
+		ret = with_vocab(out, dir, path, v, rows, err);
 	vocab_close(v);
 	free(path);
 	if (ret == -ENOENT)

@@ -64,6 +64,25 @@ ask quantize --type q4_0 --format json "$TMP/q8.gguf" "$TMP/q4.gguf"
 is "quantize --format json: types" "$(field tensors.4.from) $(field tensors.4.to)" "Q8_0 Q4_0"
 is "quantize leaves nothing beside" "$(cd "$TMP" && echo q*)" "q4.gguf q8.gguf"
 
+# ---- the model that ships, as one file ----------------------------------
+if model=$(shipped_model) && [[ -x $B/llmd ]]; then
+	ask quantize --type f16 "$model" "$TMP/one.gguf"
+	is "quantize: the shipped model has its tokenizer" "$RC$ERR" 0
+	text=() words=("man ls" "how do I copy a file?")
+	for m in "$model" "$TMP/one.gguf"; do
+		serve --model "$m" --threads 1 || not_ok "llmd serves ${m##*/}" "$(tail -n 1 "$LOG")"
+		for w in "${words[@]}"; do
+			ask run --socket "$SOCK" --chat -n 40 "$w"
+			text+=("$OUT")
+		done
+		stop
+	done
+	is "a GGUF file answers as its directory" "${text[2]}${text[3]}" "${text[0]}${text[1]}"
+	like "and it says something" "${text[2]}" 'ls - list'
+else
+	skip "a GGUF file answers as its directory" "no model with a tokenizer"
+fi
+
 # ---- what is refused: one line, one code --------------------------------
 refused() { # WHAT CODE PART ARGS...
 	local what=$1 code=$2 part=$3

@@ -8,8 +8,12 @@
 #include "base/err.h"
 #include "base/gguf.h"
 #include "checkpoint/checkpoint.h"
+#include "text/encode.h"
+#include "text/pre.h"
+#include "text/vocab.h"
 #include "tests/model/scratch.h"
 #include "tests/test.h"
+#include "tests/unit/text_golden.h"
 #include "tools/rows.h"
 
 #include <errno.h>
@@ -66,9 +70,7 @@ static void same_values(const struct gguf *got, const struct gguf *want,
 
 		for (size_t k = 0; but[k]; k++)
 			skip = skip || !strcmp(but[k], w->key);
-		/* where this build reads no such tokenizer */
-		if (skip ||
-		    (*report.no_text && !strncmp(w->key, "tokenizer.", 10)))
+		if (skip)
 			continue;
 		ROW(w->key);
 		g = gguf_find(got, w->key);
@@ -85,8 +87,7 @@ TEST(a_directory_becomes_the_file_that_gguf_py_made_of_it)
 {
 	/* names of their own; what the reference did not write, or guessed */
 	static const char *const but[] = { "general.name", "general.file_type",
-					   /* out of tokenizer.model: scores */
-					   "tokenizer.ggml.scores", NULL };
+					   NULL };
 	static const struct {
 		const char *dir, *want;
 		enum weight_type type;
@@ -192,6 +193,106 @@ TEST(every_golden_model_reads_back_as_it_was)
 			CHECK(fabs(f[k] / g[k] - 1) < 1e-6);
 		checkpoint_close(&a);
 		checkpoint_close(&b);
+	}
+}
+
+static void same_ids(const struct vocab *a, const struct vocab *b,
+		     const void *text, size_t size, unsigned flags)
+{
+	struct ids x = { 0 }, y = { 0 };
+	struct encode *e, *f;
+
+	CHECK(!encode_open(&e, a) && !encode_open(&f, b));
+	CHECK(!encode(e, text, size, flags, &x, &err));
+	CHECK(!encode(f, text, size, flags, &y, &err));
+	CHECK_EQ(x.nr, y.nr);
+	CHECK(!x.nr || !memcmp(x.v, y.v, x.nr * sizeof(*x.v)));
+	ids_free(&x);
+	ids_free(&y);
+	encode_close(e);
+	encode_close(f);
+}
+
+/* One without tokenizer.model too: scores out of the ranks of merges. */
+TEST(text_becomes_the_ids_of_the_directory)
+{
+	static const char *const names[] = { "llama-mha-f16", "alone",
+					     "llama3-gqa-bf16",
+					     "qwen2-sharded-bf16" };
+	json_t *strings = golden_json("strings.json", "");
+	char cmd[512];
+
+	CHECK(json_array_size(strings) > 100);
+	snprintf(cmd, sizeof(cmd),
+		 "cp -r tests/data/models/llama-mha-f16 %s && "
+		 "rm %s/tokenizer.model",
+		 scratch_path("alone"), scratch_path("alone"));
+	CHECK_EQ(system(cmd), 0);
+	for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++) {
+		struct vocab *a, *b;
+		char dir[256];
+
+		ROW(names[i]);
+		snprintf(dir, sizeof(dir), "%s/%s",
+			 i == 1 ? scratch_dir() : "tests/data/models",
+			 names[i]);
+		CHECK_EQ(make(dir, scratch_path("o"), WEIGHT_F16, false), 0);
+		CHECK_STR(report.no_text, "");
+		quantize_free(&report);
+		CHECK_EQ(vocab_open(&a, dir, &err), 0);
+		CHECK_EQ(vocab_open(&b, scratch_path("o"), &err), 0);
+		CHECK_EQ(a->bos, b->bos);
+		CHECK_STR(a->chat_template ? a->chat_template : "",
+			  b->chat_template ? b->chat_template : "");
+		for (size_t k = 0; k < json_array_size(strings); k++) {
+			size_t size;
+			void *text = golden_text(strings, k, &size);
+
+			same_ids(a, b, text, size, 0);
+			same_ids(a, b, text, size, ENCODE_SPECIAL);
+			free(text);
+		}
+		vocab_close(a);
+		vocab_close(b);
+	}
+	json_decref(strings);
+}
+
+TEST(ways_to_split_are_found_by_their_rules)
+{
+	static const char *const rows[][2] = { { "bpe-gpt2", "gpt-2" },
+					       { "bpe-llama3", "llama-bpe" },
+					       { "bpe-qwen2", "qwen2" },
+					       { "bpe-flags", NULL },
+					       { "spm-bpe", NULL } };
+
+	for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
+		json_t *t = golden_json(rows[i][0], "tokenizer.json");
+		const json_t *ignore = json_object_get(
+			json_object_get(t, "model"), "ignore_merges");
+		const char *name = pre_name(json_object_get(t, "pre_tokenizer"),
+					    json_object_get(t, "normalizer"),
+					    json_is_true(ignore));
+
+		ROW(rows[i][0]);
+		CHECK(!name == !rows[i][1]);
+		if (name)
+			CHECK_STR(name, rows[i][1]);
+		json_decref(t);
+	}
+	/* every name of the table leads back to its rules */
+	for (const char *const *n =
+		     (const char *const[]){ "gpt-2", "starcoder", "falcon",
+					    "deepseek-coder", "deepseek-v3",
+					    "gpt-4o", "tekken", NULL };
+	     *n; n++) {
+		const struct pre *p = pre_find(*n);
+		json_t *j = pre_tokenizer(p), *norm = pre_normalizer(p);
+
+		ROW(*n);
+		CHECK_STR(pre_name(j, norm, pre_ignore_merges(p)), *n);
+		json_decref(j);
+		json_decref(norm);
 	}
 }
 
