@@ -20,7 +20,7 @@ static const struct key {
 /* clang-format off */
 #define AT(f) offsetof(struct config, f)
 { "model", PATH, AT(model), 0, 0, "PATH",
-  "directory of the model (Hugging Face layout)" },
+  "the model: a directory (Hugging Face layout) or a GGUF file" },
 { "device", CARRIER, AT(device), 0, 0, "[PATH]",
   "serve the kernel module's clients [" CONFIG_DEVICE ", where it is and "
   "neither --socket nor $LLM_SOCKET says otherwise]" },

@@ -23,7 +23,7 @@ struct err;
  */
 struct engine_options {
 	/*
-	 * backend->model is the model's directory, where the tokenizer is
+	 * backend->model is the model's directory or file, where the tokenizer is
 	 * looked for too; NULL where there is no model (null).  Also holds
 	 * max_tokens_per_step and max_seqs, which bound a step.
 	 */

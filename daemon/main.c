@@ -187,7 +187,7 @@ int main(int argc, char **argv)
 		return 0;
 	}
 	if (c.backend == CONFIG_CPU && !*c.model) {
-		log_error("no model: --model PATH names its directory");
+		log_error("no model: --model PATH names its directory or file");
 		return 2;
 	}
 	role_fill(&r, &c);

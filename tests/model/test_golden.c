@@ -213,23 +213,61 @@ TEST(a_gguf_twin_gives_the_bits_of_its_directory)
 	}
 }
 
-static bool packed_is_served(void)
+/*
+ * Feed a prompt and its golden tokens; how many of the 64 @d would have chosen
+ * too, each judged on its own.
+ */
+static uint32_t nr_chosen(struct drive *d, const json_t *prompt)
 {
-	struct backend_options opt = {
-		.model = "tests/data/gguf/llama-mha-f16.q8_0.gguf"
-	};
-	struct err err = { 0 };
-	struct backend *be;
+	const json_t *greedy_run = json_object_get(prompt, "greedy");
+	uint32_t ids[DRIVE_CONTEXT], n, count = 0;
+	struct batch_out *o;
+	struct seq s;
 
-	if (!model_open(&opt, &be, &err)) {
-		be->close(be);
-		return true;
-	}
-	CHECK(strstr(err.text, "weight type"));
-	return false;
+	n = golden_ids(prompt, "ids", ids, DRIVE_CONTEXT - 64);
+	CHECK_EQ(golden_ids(greedy_run, "ids", ids + n, 64), 64);
+	seq_init(&s, ids, n + 64);
+	drive_begin(d);
+	if (n > 1)
+		drive_span(d, &s, n - 1, OUT_NONE, NULL, true);
+	drive_run(d);
+	drive_begin(d);
+	o = drive_span(d, &s, 64, OUT_SCORE, NULL, true);
+	for (uint32_t i = 0; i < 64; i++)
+		o[i].nr_alt = 1;
+	drive_run(d);
+	for (uint32_t i = 0; i < 64; i++)
+		count += o[i].alt->token[0] == ids[n + i];
+	return count;
 }
 
-/* Engines that round activations differ by some percent: 3 are allowed. */
+static void check_packed(const char *name)
+{
+	json_t *golden = golden_gguf(name);
+	const json_t *prompts = json_object_get(golden, "prompts");
+	uint32_t chosen = 0, of = 0;
+	char path[128];
+	double nll;
+	struct drive d;
+
+	snprintf(path, sizeof(path), "tests/data/gguf/%s.gguf", name);
+	drive_open(&d, path, NULL, 1);
+	nll = nll_ratio(&d, golden);
+	for (size_t k = 0; k < json_array_size(prompts); k++, of += 64)
+		chosen += nr_chosen(&d, json_array_get(prompts, k));
+	printf("# %s: likelihood off by %.2g %%, %u of %u tokens\n", name,
+	       100 * fabs(nll - 1), chosen, of);
+	CHECK(fabs(nll - 1) < 0.03);
+	CHECK(chosen >= of * 95 / 100);
+	drive_close(&d);
+	json_decref(golden);
+}
+
+/*
+ * The golden vectors are of F32 activations.  Where a matrix is packed ours
+ * are of 8 or 16 bits; llama.cpp's, of 8, were measured at 95 to 98 % equal
+ * choices on these files.
+ */
 TEST(packed_gguf_files_have_the_likelihoods_of_their_weights)
 {
 	static const char *const files[] = {
@@ -238,19 +276,8 @@ TEST(packed_gguf_files_have_the_likelihoods_of_their_weights)
 		"qwen2-bf16.mixed",	"llama-kmix",
 	};
 
-	if (!packed_is_served())
-		SKIP("no op set multiplies with packed types yet");
 	for (size_t i = 0; i < sizeof(files) / sizeof(*files); i++) {
-		json_t *golden = golden_gguf(files[i]);
-		char path[128];
-		struct drive d;
-
 		ROW(files[i]);
-		snprintf(path, sizeof(path), "tests/data/gguf/%s.gguf",
-			 files[i]);
-		drive_open(&d, path, NULL, 1);
-		CHECK(fabs(nll_ratio(&d, golden) - 1) < 0.03);
-		drive_close(&d);
-		json_decref(golden);
+		check_packed(files[i]);
 	}
 }
