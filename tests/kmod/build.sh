@@ -1,12 +1,13 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0-only
-# build.sh CACHE NAME: build the module, from the tree this script lies in, against
-# kernels.sh's NAME, into CACHE/NAME/m.  Warnings are errors.
+# build.sh CACHE NAME DIR: build the module, from the tree this script lies in,
+# against kernels.sh's NAME, in DIR.  Warnings are errors.
 #   CC= (6.1, 6.12, debug)  C=1: sparse
 set -eu
 tree=$(cd "$(dirname "$0")/../.." && pwd)
-k=$1/$2 dir=$1/$2/m
-mkdir -p "$dir/include"
+k=$1/$2
+mkdir -p "$3/include"
+dir=$(cd "$3" && pwd)
 # only what changed gets a new time; what is no longer there goes
 for f in "$dir"/kmod/*.[ch]; do
 	[ -e "$tree/kmod/$(basename "$f")" ] || rm -f "$f"

@@ -5,7 +5,7 @@
 #   make check-kmod-debug on a kernel full of checks (the first build: 14 min of CPU)
 #   make fuzz-kmod        a hostile client there, FUZZ_S seconds (36000: a night)
 #   make bench-kmod       round trips in virtual time
-# KCACHE holds kernels and what is built against them; ONLY= a part of a test's name.
+# KCACHE holds the kernels; ONLY= a part of a test's name.
 KDIR ?= /lib/modules/$(shell uname -r)/build
 KCACHE ?= $(HOME)/.cache/llm-kmod
 FUZZ_S ?= 300
@@ -13,10 +13,10 @@ KMOD_RUN = KCACHE=$(KCACHE) LLM_BUILD=$(B) tests/kmod/run
 
 kmod:
 	@test -d $(KDIR) || { echo "no kernel headers in $(KDIR): install linux-headers-\$$(uname -r), or name KDIR"; exit 1; }
-	@mkdir -p $(B)/kmod
-	@tar cf - Kbuild kmod include/uapi | tar xf - -C $(B)/kmod
-	$(MAKE) -C $(KDIR) M=$(abspath $(B)/kmod) W=1 modules
-	@echo "built $(B)/kmod/llm.ko"
+	@mkdir -p $(B)/kmod/own
+	@tar cf - Kbuild kmod include/uapi | tar xf - -C $(B)/kmod/own
+	$(MAKE) -C $(KDIR) M=$(abspath $(B)/kmod/own) W=1 modules
+	@echo "built $(B)/kmod/own/llm.ko"
 check-kmod:
 	@tests/setup.sh kmod
 	$(INNER) tests

@@ -105,7 +105,7 @@ static int run_one(const struct kt *t)
 			return 1;
 		}
 	}
-	kill(-pid, SIGKILL); /* what it left running; it is ours now */
+	kill(-1, SIGKILL); /* what it left running: all but init */
 	for (waited = 0; waitpid(-1, NULL, WNOHANG) >= 0; waited++) {
 		poll(NULL, 0, 5);
 		if (waited > 20 * 200) {

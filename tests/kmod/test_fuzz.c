@@ -346,7 +346,7 @@ KTEST(killed, "sessions killed at random moments leave nothing")
 		if (!pid) {
 			struct client c[4];
 
-			setpgid(0, 0);
+			close(e.d.fd); /* not to hold the daemon's file */
 			for (k = 0; k < 4; k++) {
 				uint32_t g;
 
@@ -360,12 +360,12 @@ KTEST(killed, "sessions killed at random moments leave nothing")
 				client_enter(&c[0], 0, LLM_ENTER_WAIT, 0);
 		}
 		usleep((unsigned)rand_r(&seed) % 20000);
+		kill(pid, SIGKILL);
+		side_wait(pid);
 		if (i % 16 == 15) { /* and the daemon, in between */
 			echo_stop(&e);
 			echo_start(&e, BY_IOCTL);
 		}
-		kill(pid, SIGKILL);
-		side_wait(pid);
 	}
 	echo_stop(&e);
 }
