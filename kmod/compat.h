@@ -35,7 +35,7 @@ static inline const void *llm_cmd_payload(struct io_uring_cmd *cmd)
 #define LLM_URING_F_CANCEL			IO_URING_F_CANCEL
 #else
 #define LLM_HAVE_URING_CANCEL 0
-#define llm_cmd_mark_cancelable(cmd, fl)	do { } while (0)
+static inline void llm_cmd_mark_cancelable(struct io_uring_cmd *cmd, unsigned int fl) { }
 #define LLM_URING_F_CANCEL			0
 #endif
 

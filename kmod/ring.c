@@ -76,11 +76,6 @@ struct llm_area *llm_ring_area(struct llm_ring *r, u32 index)
 
 /* ---- from queues to the ring, and out of it.  All under llm_ring_lock. */
 
-static void llm_ring_trace_take(struct llm_session *s, const struct llm_sqe *e)
-{
-	trace_llm_take(s->tenant->key, s->id, e->op, e->stream, e->gen);
-}
-
 /* Let go of what head has passed.  False: head is not in the ring. */
 static bool llm_ring_reap(struct llm_ring *r)
 {
@@ -95,7 +90,7 @@ static bool llm_ring_reap(struct llm_ring *r)
 
 		r->owner[r->reaped & (r->entries - 1)] = NULL;
 		if (w->kind == LLMD_WORK_SQE) {
-			llm_ring_trace_take(s, &w->sqe);
+			trace_llm_take(w->tenant, s->id, w->sqe.op, w->sqe.stream, w->sqe.gen);
 			/* pairs with the acquires in llm_flight_over(), llm_entry_queue() */
 			smp_store_release(&s->acked, s->acked + 1);
 		}
@@ -257,6 +252,7 @@ static u32 llm_ring_empty(struct llm_ring *r)
 		llm_session_put(s);
 	}
 	r->tail = r->reaped = llm_ring_head(r);
+	/* the ring is empty from here on; pairs with the daemon's acquire */
 	smp_store_release(&r->hdr->tail, r->tail);
 	WRITE_ONCE(r->hdr->flags, 0);
 	llm_redelivered += nr;
@@ -377,6 +373,7 @@ int llm_ring_attach(struct llm_ring *r, struct llmd_attach *attach)
 	llm_epoch++;
 	r->hdr->entries = entries;
 	r->hdr->epoch = llm_epoch;
+	/* all of the header; pairs with the daemon's acquire */
 	smp_store_release(&r->hdr->tail, r->tail);
 	spin_unlock(&llm_ring_lock);
 	attach->epoch = llm_epoch;

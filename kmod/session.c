@@ -184,7 +184,8 @@ static int llm_session_publish(struct llm_session *s, struct llm_setup *lay)
 			      &llm_next_index, GFP_KERNEL_ACCOUNT);
 	if (err < 0)
 		return err;
-	s->id = (u64)++llm_next_gen << 32 | s->index;
+	llm_next_gen++;
+	s->id = (u64)llm_next_gen << 32 | s->index;
 	lay->session = s->id;
 	s->lay = *lay;
 	s->host->session = s->id;

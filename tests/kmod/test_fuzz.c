@@ -14,6 +14,7 @@
 #include <stdlib.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/time.h>
 #include <sys/wait.h>
 
 #define NR_FDS	6
@@ -221,10 +222,21 @@ static void uring(struct fuzz *f)
 	io_uring_cq_advance(&f->ring, io_uring_cq_ready(&f->ring));
 }
 
+static void on_alarm(int sig)
+{
+	(void)sig;
+}
+
 static void fuzz_main(const char *path, uint64_t seed, uint64_t end_ns)
 {
+	/* what sleeps for ever by chance is woken: a signal now and then */
+	struct itimerval often = { { 0, 20000 }, { 0, 20000 } };
+	struct sigaction sa = { .sa_handler = on_alarm };
 	static struct fuzz f;
 	size_t i;
+
+	sigaction(SIGALRM, &sa, NULL);
+	setitimer(ITIMER_REAL, &often, NULL);
 
 	f.seed = seed;
 	f.path = path;
