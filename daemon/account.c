@@ -48,7 +48,7 @@ static struct account **head(struct accounts *a, uint64_t key)
 /* The terms of @ac as they stand; true where the scheduler has to know. */
 static bool read_terms(struct accounts *a, struct account *ac)
 {
-	struct terms t = anything;
+	struct terms t;
 	bool changed;
 
 	if (!ac->row && a->ledger) {
@@ -58,14 +58,14 @@ static bool read_terms(struct accounts *a, struct account *ac)
 			shm_store(&ac->row->use.inflight, ac->inflight);
 		}
 	}
-	/* torn: the version moves again when it is whole */
-	if (ac->row && !ledger_terms(ac->row, &t))
+	/* none: as they are; torn: the version moves again when it is whole */
+	if (!ac->row || !ledger_terms(ac->row, &t))
 		return false;
 	changed = t.weight != ac->terms.weight ||
 		  t.max_token_rate != ac->terms.max_token_rate;
 	a->nr_rated += !!t.max_token_rate - !!ac->terms.max_token_rate;
 	ac->terms = t;
-	if (ac->row && !t.max_token_rate)
+	if (!t.max_token_rate)
 		shm_store(&ac->row->use.throttled, 0u);
 	return changed;
 }
@@ -112,6 +112,20 @@ void account_tell(const struct account *ac, struct sched *s)
 	/* full: the sched_add() that follows says so */
 	(void)sched_set_tenant(s, ac->key, ac->terms.weight,
 			       ac->terms.max_token_rate);
+}
+
+void account_stamp(struct accounts *a, struct account *ac, struct sched *s,
+		   uint32_t weight, uint32_t token_rate)
+{
+	struct terms *t = &ac->terms;
+
+	if (t->weight == weight && t->max_token_rate == token_rate)
+		return;
+	a->nr_rated += !!token_rate - !!t->max_token_rate;
+	t->weight = weight;
+	t->max_token_rate = token_rate;
+	if (ac->inflight)
+		account_tell(ac, s);
 }
 
 void accounts_look(struct accounts *a, struct sched *s)

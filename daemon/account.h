@@ -5,6 +5,8 @@
  *
  * Judged here, at admission: requests in flight, their rate, the class.  The
  * weight and the rate of tokens go on to the scheduler, which keeps them.
+ * Where the carrier stamps weight and rate on each entry (the device) they come
+ * from there, and the module judges the rest.
  * Counters go straight into the tenant's row, where the keeper reads them.
  * Without a ledger (or a row in it) a tenant has the default terms, and what
  * is counted is counted for nobody.
@@ -55,6 +57,9 @@ void account_close(struct accounts *a, struct account *ac);
  * Once a round.
  */
 void accounts_look(struct accounts *a, struct sched *s);
+/* Terms that came with an entry (carrier.h): to @s, where they are new. */
+void account_stamp(struct accounts *a, struct account *ac, struct sched *s,
+		   uint32_t weight, uint32_t token_rate);
 /* Before a sequence of it is added to @s: its weight and its rate. */
 void account_tell(const struct account *ac, struct sched *s);
 /* Who is over his rate of tokens now; for those who look.  Once a round. */

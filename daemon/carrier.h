@@ -61,6 +61,11 @@ struct carrier_work {
 	enum carrier_kind kind;
 	struct session *session;
 	struct llm_sqe sqe;
+	/*
+	 * SQE, where the carrier stamps what the tenant may have (the device:
+	 * llmd_work); weight 0: it does not, the ledger says (the socket).
+	 */
+	uint32_t weight, token_rate;
 };
 
 struct carrier {

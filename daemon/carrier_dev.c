@@ -230,6 +230,8 @@ static int take_item(struct dev *k, const struct llmd_work *item,
 			return 0;
 		/* the kernel's copy, still until our head passes it */
 		w->sqe = item->sqe;
+		w->weight = item->weight;
+		w->token_rate = item->token_rate;
 		k->owed = true;
 		shm_add(&k->board->info.bells, 1);
 		return 1;

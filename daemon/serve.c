@@ -348,7 +348,8 @@ static void break_session(struct engine *e, struct session *s)
 static void take_work(struct engine *e)
 {
 	struct carrier *c = e->carrier;
-	struct carrier_work w;
+	struct carrier_work w = { 0 };
+	struct desk *d;
 	bool any = false;
 
 	while (c->take(c, &w) > 0) {
@@ -369,9 +370,14 @@ static void take_work(struct engine *e)
 				c->ack(c);
 				mark(MARK_ACK);
 			}
-			if (w.session->priv &&
-			    !((struct desk *)w.session->priv)->broken)
-				take_entry(e, w.session->priv, &w.sqe);
+			d = w.session->priv;
+			if (!d || d->broken)
+				break;
+			if (w.weight)
+				account_stamp(&e->accounts, d->account,
+					      &e->sched, w.weight,
+					      w.token_rate);
+			take_entry(e, d, &w.sqe);
 			break;
 		}
 	}

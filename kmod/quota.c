@@ -232,7 +232,7 @@ static bool llm_limits_ok(u32 which, const struct llm_limits *l)
 static void llm_limits_move(struct llm_limits *to, u32 which, const struct llm_limits *from)
 {
 	if (which & LLM_LIMIT_WEIGHT)
-		to->weight = from->weight;
+		WRITE_ONCE(to->weight, from->weight);	/* read in llm_ring_push() */
 	if (which & LLM_LIMIT_SESSIONS)
 		to->max_sessions = from->max_sessions;
 	if (which & LLM_LIMIT_STREAMS)
@@ -244,7 +244,7 @@ static void llm_limits_move(struct llm_limits *to, u32 which, const struct llm_l
 	if (which & LLM_LIMIT_SUBMIT_RATE)
 		to->max_submit_rate = from->max_submit_rate;
 	if (which & LLM_LIMIT_TOKEN_RATE)
-		to->max_token_rate = from->max_token_rate;
+		WRITE_ONCE(to->max_token_rate, from->max_token_rate);	/* the same */
 	if (which & LLM_LIMIT_CLASS)
 		to->class_ceiling = from->class_ceiling;
 }

@@ -123,6 +123,9 @@ static void llm_ring_push(struct llm_ring *r, struct llm_session *s)
 	w->kind = kind;
 	w->uid = s->uid_nr;
 	w->tenant = s->tenant->key;
+	/* as they stand: a limit holds from the next submission on */
+	w->weight = READ_ONCE(s->tenant->limits.weight);
+	w->token_rate = READ_ONCE(s->tenant->limits.max_token_rate);
 	w->epoch = llm_epoch;
 	if (kind == LLMD_WORK_SQE) {
 		struct llm_queued *q = &s->queue[s->next++ & (s->lay.sq_entries - 1)];

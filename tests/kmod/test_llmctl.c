@@ -152,7 +152,7 @@ KTEST(ctl_monitor, "llmctl prints what happens, an object a line")
 	close(o[1]);
 	fcntl(o[0], F_SETFL, O_NONBLOCK);
 	/* again and again, for nobody knows when it has joined the group */
-	for (i = 0; i < 300 && !strstr(seen, "\"close\""); i++) {
+	for (i = 0; i < 300 && !strstr(seen, "\"kill\""); i++) {
 		struct client c;
 		char line[64];
 

@@ -252,6 +252,42 @@ KTEST(nl_values, "every limit comes back as it was set")
 	nl_close(&n);
 }
 
+KTEST(nl_stamps, "a tenant's weight and rate come with its next entry, as set")
+{
+	struct llm_sqe e = side_entry(LLM_OP_NOP, 0, 0);
+	const struct llmd_work *w;
+	struct daemon d;
+	struct client c;
+	struct nl n;
+
+	CHECK(nl_open(&n) == 0);
+	CHECK(daemon_open(&d) == 0 && daemon_attach(&d) == 0);
+	CHECK(client_open(&c) == 0);
+	CHECK(set32(&n, ME, LLM_A_TENANT_WEIGHT, 777) == 0);
+	CHECK(set32(&n, ME, LLM_A_TENANT_MAX_TOKEN_RATE, 50) == 0);
+	client_put(&c, &e);
+	CHECK_EQ(client_enter(&c, 1, 0, 0), 1);
+	CHECK(daemon_take(&d, ~0ull) > 0);
+	w = daemon_peek(&d);
+	while (w && w->kind != LLMD_WORK_SQE) {
+		daemon_ack(&d);
+		w = daemon_peek(&d);
+	}
+	CHECK(w);
+	CHECK_EQ(w->weight, 777);
+	CHECK_EQ(w->token_rate, 50);
+	daemon_ack(&d);
+	CHECK(reset(&n, ME) == 0);
+	client_put(&c, &e);
+	CHECK_EQ(client_enter(&c, 1, 0, 0), 1);
+	CHECK(daemon_take(&d, ~0ull) > 0);
+	w = daemon_peek(&d);
+	CHECK(w && w->weight == 100 && w->token_rate == 0);
+	client_close(&c);
+	daemon_close(&d);
+	nl_close(&n);
+}
+
 /* ---- who may ------------------------------------------------------------ */
 
 static void count_keys(void *arg, const struct nlmsghdr *h)

@@ -229,6 +229,9 @@ TEST(device_structs_stand_where_the_contract_says)
 	AT(llmd_work, queued_ns, 24);
 	AT(llmd_work, epoch, 32);
 	AT(llmd_work, sqe, 40);
+	AT(llmd_work, weight, 104);
+	AT(llmd_work, token_rate, 108);
+	AT(llmd_work, resv1, 112);
 	AT(llmd_ring_hdr, tail, 0);
 	AT(llmd_ring_hdr, flags, 4);
 	AT(llmd_ring_hdr, entries, 8);

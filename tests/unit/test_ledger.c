@@ -3,6 +3,7 @@
 #include "tests/test.h"
 #include "base/err.h"
 #include "daemon/account.h"
+#include "daemon/core/sched.h"
 #include "daemon/ledger.h"
 #include "include/llm_shm.h"
 
@@ -256,4 +257,46 @@ TEST(an_account_without_a_ledger_or_a_row_allows_all_until_there_is_one)
 	account_close(&a, ac);
 	accounts_deinit(&a);
 	ledger_destroy(l);
+}
+
+TEST(terms_that_come_with_an_entry_reach_the_scheduler)
+{
+	const struct sched_options so = { .nr_blocks = 16,
+					  .context = 64,
+					  .max_tokens_per_step = 16,
+					  .max_running = 4,
+					  .max_seqs = 4,
+					  .max_tenants = 4,
+					  .queue_entries = 4 };
+	struct accounts a;
+	struct account *ac;
+	struct sched s;
+	uint32_t i;
+
+	CHECK_EQ(sched_init(&s, &so), 0);
+	begin();
+	accounts_init(&a, l);
+	ac = account_open(&a, 9);
+	account_stamp(&a, ac, &s, 300, 0); /* told with its first sequence */
+	CHECK_EQ(tenant_find(&s.run.tenants, 9, &i), -ENOENT);
+	account_tell(ac, &s);
+	CHECK_EQ(tenant_find(&s.run.tenants, 9, &i), 0);
+	CHECK_EQ(s.run.tenants.all[i].weight, 300);
+	account_begin(ac);
+	account_stamp(&a, ac, &s, 7, 50); /* it runs: at once */
+	CHECK_EQ(s.run.tenants.all[i].weight, 7);
+	CHECK_EQ(s.run.tenants.all[i].rate, 50);
+	CHECK_EQ(a.nr_rated, 1);
+	/* another tenant's row in the ledger changes nothing of it */
+	CHECK_EQ(set_weight(8, 5), 0);
+	accounts_look(&a, &s);
+	CHECK_EQ(s.run.tenants.all[i].weight, 7);
+	account_stamp(&a, ac, &s, 100, 0);
+	CHECK_EQ(s.run.tenants.all[i].weight, 100);
+	CHECK_EQ(a.nr_rated, 0);
+	account_end(ac);
+	account_close(&a, ac);
+	accounts_deinit(&a);
+	ledger_destroy(l);
+	sched_deinit(&s);
 }

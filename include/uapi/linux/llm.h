@@ -568,7 +568,9 @@ struct llmd_work {
 	__u32 epoch;	 /* the daemon's, when pushed */
 	__u32 resv0;
 	struct llm_sqe sqe; /* the kernel's copy; the client cannot reach it */
-	__u64 resv1[3];
+	__u32 weight;	    /* the tenant's, when pushed: its share, */
+	__u32 token_rate;   /* and its tokens a second; 0: any */
+	__u64 resv1[2];
 };
 
 #define LLMD_RING_F_OVERFLOW (1u << 0) /* more waits in queues: TAKE pumps it */
