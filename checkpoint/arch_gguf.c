@@ -322,10 +322,17 @@ static int read_rope(struct ask *a, struct arch *m)
 	r->theta = 10000;
 	r->factor = 1;
 	if ((ret = get_f64(a, "rope.freq_base", 1.001, 1e15, &r->theta)) ||
-	    (ret = get_f64(a, "rope.scale_linear", 1, 1e6, &r->factor)) ||
-	    (ret = get_f64(a, "rope.scaling.factor", 1, 1e6, &r->factor)) ||
+	    (ret = get_f64(a, "rope.scale_linear", 0, 1e6, &r->factor)) ||
+	    (ret = get_f64(a, "rope.scaling.factor", 0, 1e6, &r->factor)) ||
 	    (ret = read_rope_kind(a, r)) || (ret = read_divisors(a, m)))
 		return ret;
+	if (r->factor == 0)
+		r->factor = 1; /* as llama.cpp reads it: none */
+	if (r->factor < 1)
+		return err_set(a->err, -EINVAL,
+			       "%s: rope.scaling.factor is %g, allowed 0 and "
+			       "from 1",
+			       a->g->where, r->factor);
 	if (r->kind == ROPE_LINEAR && r->factor == 1)
 		r->kind = ROPE_DEFAULT;
 	return r->kind == ROPE_YARN ? read_yarn(a, m) : 0;
@@ -349,6 +356,45 @@ static int read_window(struct ask *a, struct arch *m)
 	return ret;
 }
 
+static void add_end(struct arch *m, uint32_t id)
+{
+	for (uint32_t k = 0; k < m->nr_eos; k++)
+		if (m->eos[k] == id)
+			return;
+	if (m->nr_eos < ARCH_MAX_EOS)
+		m->eos[m->nr_eos++] = id;
+}
+
+/*
+ * Many files name one end and leave the end of a turn to be found: a token of
+ * a known name that the chat template writes (llama.cpp goes by the name).
+ */
+static void find_turn_ends(struct ask *a, struct arch *m)
+{
+	static const char *const names[] = { "<|eot_id|>", "<|eom_id|>",
+					     "<|im_end|>", "<|end|>",
+					     "<end_of_turn>" };
+	const struct gguf_value *tokens = NULL, *template;
+	const uint8_t *at = NULL, *text = NULL;
+	struct gguf_str chat, s;
+
+	template = gguf_find(a->g, "tokenizer.chat_template");
+	if (!template || template->is_array || template->kind != GGUF_STRING ||
+	    gguf_get_array(a->g, "tokenizer.ggml.tokens", GGUF_STRINGS, &tokens,
+			   NULL) ||
+	    !tokens)
+		return;
+	chat = gguf_next_str(template, &text);
+	for (uint64_t i = 0; i < tokens->count && i < m->vocab; i++) {
+		s = gguf_next_str(tokens, &at);
+		for (size_t k = 0; k < sizeof(names) / sizeof(*names); k++)
+			if (s.size == strlen(names[k]) &&
+			    !memcmp(s.data, names[k], s.size) &&
+			    memmem(chat.data, chat.size, s.data, s.size))
+				add_end(m, (uint32_t)i);
+	}
+}
+
 /* The ids that end a text: eos, end of turn, end of message. */
 static int read_ends(struct ask *a, struct arch *m)
 {
@@ -359,7 +405,6 @@ static int read_ends(struct ask *a, struct arch *m)
 
 	for (size_t i = 0; i < sizeof(keys) / sizeof(*keys); i++) {
 		uint32_t id = UINT32_MAX; /* also written for "none" */
-		bool known = false;
 
 		ret = gguf_get_u32(a->g, keys[i], 0, UINT32_MAX, &id, a->err);
 		if (ret)
@@ -370,11 +415,9 @@ static int read_ends(struct ask *a, struct arch *m)
 			return err_set(a->err, -EINVAL,
 				       "%s: %s is %u, allowed 0 to %u",
 				       a->g->where, keys[i], id, m->vocab - 1);
-		for (uint32_t k = 0; k < m->nr_eos; k++)
-			known = known || m->eos[k] == id;
-		if (!known)
-			m->eos[m->nr_eos++] = id;
+		add_end(m, id);
 	}
+	find_turn_ends(a, m);
 	return 0;
 }
 

@@ -53,13 +53,13 @@ static void put_strings(const char *key, uint32_t n)
 	put(&seed, 4, GGUF_STRING);
 	put(&seed, 8, n);
 	for (uint32_t i = 0; i < n; i++)
-		put_str(&seed, &"token"[i]);
+		put_str(&seed, i ? &"token"[i] : "<|im_end|>");
 }
 
 static void make_seed(void)
 {
 	offset = 0;
-	put_head(&seed, 3, 13, 15);
+	put_head(&seed, 3, 13, 16);
 	put_text(&seed, "general.architecture", "llama");
 	put_u32(&seed, "general.alignment", 32);
 	put_u32(&seed, "llama.embedding_length", 8);
@@ -77,6 +77,7 @@ static void make_seed(void)
 	put_u32(&seed, "split.count", 1);
 	put_strings("tokenizer.ggml.tokens", 4);
 	put_u32(&seed, "tokenizer.ggml.eos_token_id", 2);
+	put_text(&seed, "tokenizer.chat_template", "{{ m }}<|im_end|>");
 	put_key(&seed, "general.sampling.temp", GGUF_F64);
 	put(&seed, 8, 0x3fe0000000000000); /* 0.5 */
 	tensor("token_embd.weight", 8, 4);

@@ -203,6 +203,24 @@ TEST(a_factor_without_a_type_is_linear)
 	checkpoint_close(&c);
 }
 
+/* The file names <|end_of_text|>; its directory the end of a turn too. */
+TEST(the_end_of_a_turn_is_found_by_the_chat_template)
+{
+	struct checkpoint d;
+
+	CHECK_EQ(checkpoint_open(
+			 &c, "tests/data/gguf/llama3-gqa-bf16.bf16.gguf", &err),
+		 0);
+	CHECK_EQ(checkpoint_open(&d, "tests/data/models/llama3-gqa-bf16", &err),
+		 0);
+	CHECK_EQ(c.arch.nr_eos, 2);
+	CHECK_EQ(d.arch.nr_eos, 2);
+	CHECK_EQ(c.arch.eos[0], d.arch.eos[0]);
+	CHECK_EQ(c.arch.eos[1], d.arch.eos[1]);
+	checkpoint_close(&c);
+	checkpoint_close(&d);
+}
+
 TEST(rope_freqs_divide_the_frequencies)
 {
 	double freq[8];
@@ -251,7 +269,8 @@ TEST(what_a_file_says_wrongly_is_one_line)
 		{ { "llama.attention.causal", GGUF_BOOL, 0 }, "is false" },
 		{ { "llama.rope.scaling.type", GGUF_STRING, 0, "longrope" },
 		  "longrope, supported are none, linear, yarn" },
-		{ { "llama.rope.scaling.factor", GGUF_F32, 0 }, "allowed 1" },
+		{ { "llama.rope.scaling.factor", GGUF_F32, 0.5 },
+		  "is 0.5, allowed 0 and from 1" },
 		{ { "llama.rope.freq_base", GGUF_F32, 1 }, "freq_base is 1" },
 		{ { "tokenizer.ggml.eos_token_id", GGUF_U32, 10 },
 		  "eos_token_id is 10, allowed 0 to 9" },
