@@ -45,8 +45,8 @@ uint32_t host_widest(const struct ops_shape *s)
 
 size_t host_kv_block_bytes(const struct ops_shape *s)
 {
-	return (size_t)s->nr_layers * 2 * s->nr_kv_heads * s->head_dim *
-	       OPS_BLOCK * sizeof(float);
+	return (size_t)s->nr_layers * 2 * s->nr_kv_heads *
+	       host_kv_head_bytes(s);
 }
 
 /* The largest value of each size: products of two then fit size_t easily. */
@@ -79,6 +79,9 @@ static int check_sizes(const struct ops_shape *s, const struct ops_limits *l,
 		return err_set(err, -EINVAL,
 			       "%u heads do not share %u kv heads evenly",
 			       s->nr_heads, s->nr_kv_heads);
+	if ((unsigned int)s->kv > KV_Q8)
+		return err_set(err, -EINVAL, "KV type %d is unknown",
+			       (int)s->kv);
 	if (s->rotary_dim > s->head_dim || s->rotary_dim % 2)
 		return err_set(err, -EINVAL,
 			       "rotary_dim %u, allowed even and up to %u",
@@ -142,9 +145,8 @@ static int take_all(struct ops_ctx *ctx)
 	take_rows(ctx, &ctx->u, rows, s->ffn, &ret);
 	ctx->layer = host_take(ctx, s->nr_layers * sizeof(*ctx->layer));
 	ctx->row_seq = host_take(ctx, rows * sizeof(*ctx->row_seq));
-	ctx->block_floats = host_kv_block_bytes(s) / sizeof(float);
-	ctx->kv = host_take(ctx, ctx->limits.nr_blocks * ctx->block_floats *
-					 sizeof(float));
+	ctx->block_bytes = host_kv_block_bytes(s);
+	ctx->kv = host_take(ctx, ctx->limits.nr_blocks * ctx->block_bytes);
 	if (ret || !ctx->layer || !ctx->row_seq || !ctx->kv)
 		return -ENOMEM;
 	return take_scratch(ctx);
@@ -294,6 +296,8 @@ uint64_t host_arith_of(const struct ops_ctx *ctx)
 			 1u << w->o.type | 1u << w->gate.type |
 			 1u << w->up.type | 1u << w->down.type;
 	}
+	if (ctx->shape.kv == KV_Q8)
+		id = (id ^ 0x0138766b) * 0x100000001b3ull; /* "kv8", 1 */
 	/* FNV-1a over the packed ones: the number in GGUF, the version */
 	for (uint32_t t = NR_PLAIN_TYPES; t < NR_WEIGHT_TYPES; t++)
 		if (types >> t & 1) {

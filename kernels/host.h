@@ -54,8 +54,8 @@ struct ops_ctx {
 	struct host_rows u;	 /* [max_rows, ffn] up . XN */
 	struct host_rows picked; /* [max_logits, dim] rows of XN for the head */
 	uint32_t *row_seq; /* [max_rows] sequence of each row, this step */
-	float *kv;	   /* [nr_blocks][block_floats] */
-	size_t block_floats;
+	char *kv;	   /* [nr_blocks][block_bytes] */
+	size_t block_bytes;
 	uint32_t nr_threads;
 	struct host_scratch *scratch; /* [nr_threads] */
 	struct pool *pool;	      /* NULL: the caller computes alone */
@@ -63,18 +63,33 @@ struct ops_ctx {
 	struct host_mem *mem;
 };
 
-/* K of (block, layer, kv head): [head_dim][16]; V behind all K: [16][hd]. */
-static inline float *host_k(const struct ops_ctx *c, uint32_t block,
-			    uint32_t layer, uint32_t head)
+/* Bytes of a block's keys, or values, of one head. */
+static inline size_t host_kv_head_bytes(const struct ops_shape *s)
 {
-	size_t one = (size_t)c->shape.head_dim * OPS_BLOCK;
-
-	return c->kv + block * c->block_floats +
-	       ((size_t)layer * 2 * c->shape.nr_kv_heads + head) * one;
+	return (s->kv == KV_Q8 ? s->head_dim + sizeof(float)
+			       : s->head_dim * sizeof(float)) *
+	       OPS_BLOCK;
 }
 
-static inline float *host_v(const struct ops_ctx *c, uint32_t block,
-			    uint32_t layer, uint32_t head)
+/*
+ * K of (block, layer, kv head): [head_dim][16]; V behind all K: [16][hd].  F32;
+ * or with KV_Q8 int8_t, and behind the codes a scale for each of the 16.
+ */
+static inline void *host_k(const struct ops_ctx *c, uint32_t block,
+			   uint32_t layer, uint32_t head)
+{
+	return c->kv + block * c->block_bytes +
+	       ((size_t)layer * 2 * c->shape.nr_kv_heads + head) *
+		       host_kv_head_bytes(&c->shape);
+}
+
+static inline float *host_kv_scales(void *codes, uint32_t head_dim)
+{
+	return (float *)(void *)((char *)codes + head_dim * OPS_BLOCK);
+}
+
+static inline void *host_v(const struct ops_ctx *c, uint32_t block,
+			   uint32_t layer, uint32_t head)
 {
 	return host_k(c, block, layer, head + c->shape.nr_kv_heads);
 }

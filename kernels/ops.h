@@ -77,6 +77,13 @@
  *       acc = fma(m, s * F32(sum of codes), acc)     where the type has_min
  *     w and m are products of an F16 and a small integer: exact.
  *
+ * K1  With KV_Q8 a head's key or value is head_dim codes of 8 bits and a
+ *     scale, found as in P1 over the whole head with L = 127.  In F6 then,
+ *     with the scales sk[t] and sv[t] of a block's keys and values:
+ *       s[t] = (the chain over the codes as F32) * sk[t];
+ *       o[d] takes (p[t] * sv[t]) for p[t], and the code as F32 for v[t][d].
+ *     The id is another as well.
+ *
  * Bits of NaN are not part of it.
  */
 #ifndef KERNELS_OPS_H
@@ -96,6 +103,12 @@ struct ops_ctx; /* an op set's own; made by open(), ended by close() */
 #define OPS_ARITH_F32	 0x6c6c6d2d66333201ull /* "llm-f32", version 1 */
 #define OPS_PACKED_LEAST 0x1p-100f	       /* P1 */
 
+/* How keys and values are kept. */
+enum kv_type {
+	KV_F32,
+	KV_Q8, /* 8 bits, a scale for each token and head (K1) */
+};
+
 /* The model's sizes: one set for all layers (of this process). */
 struct ops_shape {
 	uint32_t dim;	      /* of the residual stream */
@@ -108,6 +121,7 @@ struct ops_shape {
 	uint32_t nr_layers;
 	float norm_eps;
 	float attn_scale; /* scores are q.k times this */
+	enum kv_type kv;
 };
 
 /* What a context is sized for. */
@@ -261,7 +275,8 @@ struct ops {
 	int (*usable)(void);
 	/*
 	 * Bytes of a KV block, all layers and heads: one contiguous extent,
-	 * [layer][K, V][kv head][16 tokens of head_dim in the set's order].
+	 * [layer][K, V][kv head][16 tokens of head_dim in the set's order],
+	 * with KV_Q8 followed by the 16 scales.
 	 */
 	size_t (*kv_block_bytes)(const struct ops_shape *shape);
 	/* Check the shape, take all memory, start threads.  -EINVAL, -ENOMEM */

@@ -51,8 +51,8 @@ static void one_block(const struct task *k, uint32_t p, uint32_t b,
 {
 	struct attn_tile *part = &k->at->part;
 	const struct cpu_kernels *ops = &k->ctx->cpu->kernels;
-	const float *key = host_k(k->ctx, k->table[b], k->layer, k->kv_head);
-	const float *value = host_v(k->ctx, k->table[b], k->layer, k->kv_head);
+	const void *key = host_k(k->ctx, k->table[b], k->layer, k->kv_head);
+	const void *value = host_v(k->ctx, k->table[b], k->layer, k->kv_head);
 
 	part->next_k = host_k(k->ctx, k->table[next_b], k->layer, k->kv_head);
 	part->next_v = host_v(k->ctx, k->table[next_b], k->layer, k->kv_head);

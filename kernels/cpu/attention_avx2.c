@@ -12,19 +12,23 @@
 #include "kernels/ops.h"
 
 /* s[i][t] = q[i] . k[t], one chain a key; k: [hd][16] */
-INLINE void scores(const int G, const float *q, size_t ld, uint32_t hd,
-		   const float *k, const float *next, float s[4][OPS_BLOCK])
+INLINE void scores(const int G, const int kv8, const float *q, size_t ld,
+		   uint32_t hd, const void *k, const char *next,
+		   float s[4][OPS_BLOCK])
 {
+	const size_t row = kv8 ? OPS_BLOCK : OPS_BLOCK * sizeof(float);
+
 	__m256 a[4][2];
 
 #pragma GCC unroll 4
 	for (int i = 0; i < G; i++)
 		a[i][0] = a[i][1] = _mm256_setzero_ps();
 	for (uint32_t d = 0; d < hd; d++) {
-		__m256 k0 = _mm256_loadu_ps(k + (size_t)d * OPS_BLOCK);
-		__m256 k1 = _mm256_loadu_ps(k + (size_t)d * OPS_BLOCK + 8);
+		__m256 k0 = kv8_or_f32(kv8, k, (size_t)d * OPS_BLOCK);
+		__m256 k1 = kv8_or_f32(kv8, k, (size_t)d * OPS_BLOCK + 8);
 
-		fetch(next + (size_t)d * OPS_BLOCK);
+		if (!kv8 || d % 4 == 0)
+			fetch(next + d * row);
 #pragma GCC unroll 4
 		for (int i = 0; i < G; i++) {
 			__m256 b = _mm256_broadcast_ss(q + (size_t)i * ld + d);
@@ -35,6 +39,14 @@ INLINE void scores(const int G, const float *q, size_t ld, uint32_t hd,
 	}
 #pragma GCC unroll 4
 	for (int i = 0; i < G; i++) {
+		if (kv8) {
+			const float *scale = kv8_scales(k, hd);
+
+			a[i][0] =
+				_mm256_mul_ps(a[i][0], _mm256_loadu_ps(scale));
+			a[i][1] = _mm256_mul_ps(a[i][1],
+						_mm256_loadu_ps(scale + 8));
+		}
 		_mm256_storeu_ps(s[i], a[i][0]);
 		_mm256_storeu_ps(s[i] + 8, a[i][1]);
 	}
@@ -67,11 +79,14 @@ INLINE float soften(float s[OPS_BLOCK], uint32_t t0, uint32_t t1, float *m,
 }
 
 /* o[i] = o[i] * c[i] + p[i] . v over keys [t0, t1), C vectors at a time */
-INLINE void values(const int G, const int C, const float p[4][OPS_BLOCK],
-		   const float *c, const float *v, uint32_t t0, uint32_t t1,
-		   const float *next, uint32_t hd, uint32_t from, uint32_t to,
-		   float *o, size_t ld)
+INLINE void values(const int G, const int C, const int kv8,
+		   const float p[4][OPS_BLOCK], const float *c, const void *v,
+		   uint32_t t0, uint32_t t1, const char *next, uint32_t hd,
+		   uint32_t from, uint32_t to, float *o, size_t ld)
 {
+	const size_t size = kv8 ? 1 : sizeof(float);
+	const int apart = kv8 ? C : 2; /* vectors of a cache line, or nearly */
+
 	for (uint32_t d = from; d < to; d += 8 * (uint32_t)C) {
 		__m256 a[4][8];
 
@@ -87,12 +102,15 @@ INLINE void values(const int G, const int C, const float p[4][OPS_BLOCK],
 			__m256 x[8];
 
 #pragma GCC unroll 4
-			for (int j = 0; j < C; j += 2)
-				fetch(next + (size_t)t * hd + d + 8 * j);
+			for (int j = 0; j < C; j += apart)
+				fetch(next +
+				      ((size_t)t * hd + d + 8 * (size_t)j) *
+					      size);
 #pragma GCC unroll 8
 			for (int j = 0; j < C; j++)
-				x[j] = _mm256_loadu_ps(v + (size_t)t * hd + d +
-						       8 * j);
+				x[j] = kv8_or_f32(kv8, v,
+						  (size_t)t * hd + d +
+							  8 * (size_t)j);
 #pragma GCC unroll 4
 			for (int i = 0; i < G; i++) {
 				__m256 b = _mm256_broadcast_ss(&p[i][t]);
@@ -112,8 +130,9 @@ INLINE void values(const int G, const int C, const float p[4][OPS_BLOCK],
 	}
 }
 
-INLINE void queries(const int G, const struct attn_tile *tile, uint32_t first,
-		    const float *k, const float *v, uint32_t t0, uint32_t t1)
+INLINE void queries(const int G, const int kv8, const struct attn_tile *tile,
+		    uint32_t first, const void *k, const void *v, uint32_t t0,
+		    uint32_t t1)
 {
 	/* eight sums of values in flight: G * C */
 	const int C = G == 1 ? 8 : G == 2 ? 4 : 2;
@@ -122,39 +141,57 @@ INLINE void queries(const int G, const struct attn_tile *tile, uint32_t first,
 	float *o = tile->o + first * tile->ld;
 
 	wide *= 8 * (uint32_t)C;
-	scores(G, tile->q + first * tile->ld, tile->ld, hd, k, tile->next_k, s);
+	scores(G, kv8, tile->q + first * tile->ld, tile->ld, hd, k,
+	       tile->next_k, s);
 #pragma GCC unroll 4
 	for (int i = 0; i < G; i++)
 		c[i] = soften(s[i], t0, t1, &tile->m[first + (uint32_t)i],
 			      &tile->l[first + (uint32_t)i]);
-	values(G, C, s, c, v, t0, t1, tile->next_v, hd, 0, wide, o, tile->ld);
+#pragma GCC unroll 4
+	for (int i = 0; kv8 && i < G; i++)
+		for (int t = 0; t < (int)OPS_BLOCK; t += 8)
+			_mm256_storeu_ps(
+				s[i] + t,
+				_mm256_mul_ps(_mm256_loadu_ps(s[i] + t),
+					      _mm256_loadu_ps(
+						      kv8_scales(v, hd) + t)));
+	values(G, C, kv8, s, c, v, t0, t1, tile->next_v, hd, 0, wide, o,
+	       tile->ld);
 	/* the rest by one vector; the last may hold lanes nobody reads */
-	values(G, 1, s, c, v, t0, t1, tile->next_v, hd, wide, hd, o, tile->ld);
+	values(G, 1, kv8, s, c, v, t0, t1, tile->next_v, hd, wide, hd, o,
+	       tile->ld);
 }
 
-#define QUERIES(G)                                                             \
-	static __attribute__((noinline)) void queries##G(                      \
-		const struct attn_tile *tile, uint32_t first, const float *k,  \
-		const float *v, uint32_t t0, uint32_t t1)                      \
+#define QUERIES_OF(G, name, kv8)                                               \
+	static __attribute__((noinline)) void name##G(                         \
+		const struct attn_tile *tile, uint32_t first, const void *k,   \
+		const void *v, uint32_t t0, uint32_t t1)                       \
 	{                                                                      \
-		queries(G, tile, first, k, v, t0, t1);                         \
+		queries(G, kv8, tile, first, k, v, t0, t1);                    \
 	}
+#define QUERIES(G) QUERIES_OF(G, queries, 0) QUERIES_OF(G, queries_kv8_, 1)
 QUERIES(1)
 QUERIES(2)
 QUERIES(3)
 QUERIES(4)
 
 void attn_block_avx2(const struct attn_tile *tile, uint32_t first, uint32_t nr,
-		     const float *k, const float *v, uint32_t t0, uint32_t t1)
+		     const void *k, const void *v, uint32_t t0, uint32_t t1)
 {
-	for (; nr >= 4; nr -= 4, first += 4)
-		queries4(tile, first, k, v, t0, t1);
-	if (nr == 3)
-		queries3(tile, first, k, v, t0, t1);
-	else if (nr == 2)
-		queries2(tile, first, k, v, t0, t1);
-	else if (nr == 1)
-		queries1(tile, first, k, v, t0, t1);
+	static void (*const fn[2][4])(const struct attn_tile *, uint32_t,
+				      const void *, const void *, uint32_t,
+				      uint32_t) = {
+		{ queries1, queries2, queries3, queries4 },
+		{ queries_kv8_1, queries_kv8_2, queries_kv8_3, queries_kv8_4 },
+	};
+
+	while (nr) {
+		uint32_t n = nr < 4 ? nr : 4;
+
+		fn[tile->kv8][n - 1](tile, first, k, v, t0, t1);
+		first += n;
+		nr -= n;
+	}
 }
 
 void attn_fold_avx2(const struct attn_tile *all, const struct attn_tile *part,

@@ -21,11 +21,12 @@ struct step_out;
 /* Queries of one kv head that walk over the same blocks together. */
 struct attn_tile {
 	uint32_t head_dim;
+	int kv8;      /* KV_Q8 */
 	size_t ld;    /* floats from one query to the next in q and o */
 	float *q;     /* [nr][ld], scaled */
 	float *m, *l; /* [nr] softmax of this part so far (F6) */
 	float *o;     /* [nr][ld] */
-	const float *next_k, *next_v; /* to be fetched meanwhile */
+	const void *next_k, *next_v; /* to be fetched meanwhile */
 };
 
 #define ATTN_QUERIES 32u /* at most, of a tile */
@@ -43,11 +44,11 @@ struct cpu_kernels {
 	void (*silu_mul)(float *g, const float *u, uint32_t n);
 	/*
 	 * F6: keys [t0, t1) of one block for queries [first, first + nr) of
-	 * the tile, which all see exactly these.  k: [hd][16], v: [16][hd];
-	 * may read 64 bytes past v.
+	 * the tile, which all see exactly these.  k: [hd][16], v: [16][hd], as
+	 * host_k() says; may read 64 bytes past v.
 	 */
 	void (*attn_block)(const struct attn_tile *tile, uint32_t first,
-			   uint32_t nr, const float *k, const float *v,
+			   uint32_t nr, const void *k, const void *v,
 			   uint32_t t0, uint32_t t1);
 	/* F6: fold query i of @part into that of @all */
 	void (*attn_fold)(const struct attn_tile *all,
@@ -75,11 +76,11 @@ extern const struct cpu_kernels cpu_kernels_avx2;
 extern const struct gemm_tiles gemm_tiles_avx2[NR_PLAIN_TYPES];
 extern const struct gemm_tiles gemm_tiles_avx512[NR_PLAIN_TYPES];
 void attn_block_avx2(const struct attn_tile *tile, uint32_t first, uint32_t nr,
-		     const float *k, const float *v, uint32_t t0, uint32_t t1);
+		     const void *k, const void *v, uint32_t t0, uint32_t t1);
 void attn_fold_avx2(const struct attn_tile *all, const struct attn_tile *part,
 		    uint32_t i);
 void attn_block_avx512(const struct attn_tile *tile, uint32_t first,
-		       uint32_t nr, const float *k, const float *v, uint32_t t0,
+		       uint32_t nr, const void *k, const void *v, uint32_t t0,
 		       uint32_t t1);
 
 int op_embed_norm_cpu(struct ops_ctx *ctx, const struct step *step);

@@ -7,6 +7,7 @@
 
 #include "kernels/host.h"
 #include "kernels/pool.h"
+#include "kernels/ref/ref.h"
 
 struct region {
 	struct ops_ctx *ctx;
@@ -33,25 +34,6 @@ static void finish_heads(const struct ops_ctx *ctx, float *x, uint32_t nr_heads,
 	}
 }
 
-static void write_kv(struct ops_ctx *ctx, uint32_t layer, uint32_t slot,
-		     const float *k, const float *v)
-{
-	uint32_t hd = ctx->shape.head_dim;
-	uint32_t block = slot / OPS_BLOCK, t = slot % OPS_BLOCK;
-
-	if (block == 0)
-		return;
-	for (uint32_t h = 0; h < ctx->shape.nr_kv_heads; h++) {
-		float *to_k = host_k(ctx, block, layer, h) + t;
-		float *to_v = host_v(ctx, block, layer, h) + (size_t)t * hd;
-
-		for (uint32_t d = 0; d < hd; d++)
-			to_k[d * OPS_BLOCK] = k[h * hd + d];
-		for (uint32_t d = 0; d < hd; d++)
-			to_v[d] = v[h * hd + d];
-	}
-}
-
 static void some_rows(void *arg, uint32_t thread, uint32_t first, uint32_t end)
 {
 	const struct region *g = arg;
@@ -69,8 +51,8 @@ static void some_rows(void *arg, uint32_t thread, uint32_t first, uint32_t end)
 			     w->q_norm, w->qk_pairs, table, s->attn_scale);
 		finish_heads(ctx, k, s->nr_kv_heads, w->k_norm, w->qk_pairs,
 			     table, 1.0f);
-		write_kv(ctx, g->layer, g->step->slot[t], k,
-			 host_row(&ctx->v, t));
+		ref_write_kv(ctx, g->layer, g->step->slot[t], k,
+			     host_row(&ctx->v, t));
 	}
 }
 

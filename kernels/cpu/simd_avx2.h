@@ -16,7 +16,7 @@
 #define INLINE static inline __attribute__((always_inline))
 
 /* Have the cache line of @p come while we compute. */
-INLINE void fetch(const float *p)
+INLINE void fetch(const void *p)
 {
 	_mm_prefetch((const char *)p, _MM_HINT_T0);
 }
@@ -92,6 +92,22 @@ INLINE __m256 silu_mul8(__m256 g, __m256 u)
 	__m256 top = _mm256_blendv_ps(_mm256_mul_ps(g, e), g, not_less);
 
 	return _mm256_mul_ps(_mm256_div_ps(top, t), u);
+}
+
+/* 8 numbers of keys or values from number @i on: F32, or 8-bit codes */
+INLINE __m256 kv8_or_f32(const int kv8, const void *p, size_t i)
+{
+	if (!kv8)
+		return _mm256_loadu_ps((const float *)p + i);
+	return _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(
+		_mm_loadl_epi64((const void *)((const char *)p + i))));
+}
+
+/* The scales of a block, behind its codes. */
+INLINE const float *kv8_scales(const void *codes, uint32_t head_dim)
+{
+	return (const float *)(const void *)((const char *)codes +
+					     head_dim * 16);
 }
 
 /* 8 weights from @p, of any alignment */

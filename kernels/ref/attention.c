@@ -33,9 +33,16 @@ static float correction(float from, float to)
 	return from == to ? 1.0f : exp_neg(from - to);
 }
 
+/* One number of a block of keys or values. */
+static float at(enum kv_type type, const void *kv, uint32_t i)
+{
+	return type == KV_Q8 ? (float)((const int8_t *)kv)[i]
+			     : ((const float *)kv)[i];
+}
+
 /* Keys t0..t1-1 of one block. k: [hd][16], v: [16][hd] */
-static void add_block(struct state *st, const float *q, const float *k,
-		      const float *v, uint32_t t0, uint32_t t1, uint32_t hd)
+static void add_block(struct state *st, const float *q, enum kv_type type,
+		      void *k, void *v, uint32_t t0, uint32_t t1, uint32_t hd)
 {
 	float s[OPS_BLOCK], p[OPS_BLOCK] = { 0 }, lane[8];
 	float m = st->m, c;
@@ -43,7 +50,9 @@ static void add_block(struct state *st, const float *q, const float *k,
 	for (uint32_t t = t0; t < t1; t++) {
 		s[t] = 0;
 		for (uint32_t d = 0; d < hd; d++)
-			s[t] = fmaf(q[d], k[d * OPS_BLOCK + t], s[t]);
+			s[t] = fmaf(q[d], at(type, k, d * OPS_BLOCK + t), s[t]);
+		if (type == KV_Q8)
+			s[t] *= host_kv_scales(k, hd)[t];
 		m = s[t] > m ? s[t] : m;
 	}
 	c = correction(st->m, m);
@@ -53,10 +62,13 @@ static void add_block(struct state *st, const float *q, const float *k,
 	for (uint32_t j = 0; j < 8; j++)
 		lane[j] = p[j] + p[j + 8];
 	st->l = fmaf(st->l, c, ref_sum8(lane));
+	for (uint32_t t = t0; type == KV_Q8 && t < t1; t++)
+		p[t] *= host_kv_scales(v, hd)[t];
 	for (uint32_t d = 0; d < hd; d++) {
 		st->o[d] *= c;
 		for (uint32_t t = t0; t < t1; t++)
-			st->o[d] = fmaf(p[t], v[t * hd + d], st->o[d]);
+			st->o[d] =
+				fmaf(p[t], at(type, v, t * hd + d), st->o[d]);
 	}
 }
 
@@ -88,13 +100,14 @@ static void attend(const struct ops_ctx *ctx, const uint32_t *table,
 		end = end < hi + 1 ? end : hi + 1;
 		state_reset(&part, hd);
 		for (uint32_t b = begin / OPS_BLOCK; b * OPS_BLOCK < end; b++) {
-			uint32_t at = b * OPS_BLOCK;
+			uint32_t from = b * OPS_BLOCK;
 
-			add_block(&part, q,
+			add_block(&part, q, ctx->shape.kv,
 				  host_k(ctx, table[b], layer, kv_head),
 				  host_v(ctx, table[b], layer, kv_head),
-				  begin > at ? begin - at : 0,
-				  end - at < OPS_BLOCK ? end - at : OPS_BLOCK,
+				  begin > from ? begin - from : 0,
+				  end - from < OPS_BLOCK ? end - from
+							 : OPS_BLOCK,
 				  hd);
 		}
 		if (first)

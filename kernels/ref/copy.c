@@ -15,8 +15,7 @@ int op_copy_blocks_ref(struct ops_ctx *ctx, const struct block_copy *pairs,
 		assert(pairs[i].dst && pairs[i].dst < ctx->limits.nr_blocks);
 		assert(pairs[i].src != pairs[i].dst);
 		memcpy(host_k(ctx, pairs[i].dst, 0, 0),
-		       host_k(ctx, pairs[i].src, 0, 0),
-		       ctx->block_floats * sizeof(float));
+		       host_k(ctx, pairs[i].src, 0, 0), ctx->block_bytes);
 	}
 	return 0;
 }

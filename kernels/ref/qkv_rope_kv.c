@@ -42,25 +42,6 @@ static void finish_heads(const struct ops_shape *s, float *x, uint32_t nr_heads,
 	}
 }
 
-static void write_kv(struct ops_ctx *ctx, uint32_t layer, uint32_t slot,
-		     const float *k, const float *v)
-{
-	uint32_t hd = ctx->shape.head_dim;
-	uint32_t block = slot / OPS_BLOCK, t = slot % OPS_BLOCK;
-
-	if (block == 0)
-		return;
-	for (uint32_t h = 0; h < ctx->shape.nr_kv_heads; h++) {
-		float *to_k = host_k(ctx, block, layer, h);
-		float *to_v = host_v(ctx, block, layer, h);
-
-		for (uint32_t d = 0; d < hd; d++) {
-			to_k[d * OPS_BLOCK + t] = k[h * hd + d];
-			to_v[t * hd + d] = v[h * hd + d];
-		}
-	}
-}
-
 int op_qkv_rope_kv_ref(struct ops_ctx *ctx, const struct step *step,
 		       uint32_t layer)
 {
@@ -81,8 +62,8 @@ int op_qkv_rope_kv_ref(struct ops_ctx *ctx, const struct step *step,
 			     w->qk_pairs, table, s->attn_scale);
 		finish_heads(s, host_row(&ctx->k, t), s->nr_kv_heads, w->k_norm,
 			     w->qk_pairs, table, 1.0f);
-		write_kv(ctx, layer, step->slot[t], host_row(&ctx->k, t),
-			 host_row(&ctx->v, t));
+		ref_write_kv(ctx, layer, step->slot[t], host_row(&ctx->k, t),
+			     host_row(&ctx->v, t));
 	}
 	return 0;
 }

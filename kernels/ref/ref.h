@@ -43,6 +43,9 @@ float ref_dot(const float *w, const float *x, uint32_t n);
 /* F3: out = norm(x) * w; out may be x. */
 void ref_norm(const float *x, const float *w, uint32_t n, float eps,
 	      float *out);
+/* Keys and values of a token, [nr_kv_heads][head_dim], to their slot (K1). */
+void ref_write_kv(struct ops_ctx *ctx, uint32_t layer, uint32_t slot,
+		  const float *k, const float *v);
 /* P1: the codes of 32 numbers, at most @limit (127, 32767); their scale. */
 float ref_quantize32(const float *x, int limit, int16_t code[32]);
 /*

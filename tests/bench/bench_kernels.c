@@ -333,11 +333,12 @@ static void bench_packed(const struct roof *roof)
 
 static struct ops_ctx *open_one(const struct ops *ops, uint32_t heads,
 				uint32_t kv_heads, uint32_t head_dim,
-				uint32_t vocab, uint32_t logits)
+				enum kv_type kv, uint32_t vocab,
+				uint32_t logits)
 {
 	static float one[8] = { 1, 1, 1, 1, 1, 1, 1, 1 };
-	struct ops_shape shape = { 8, heads, kv_heads, head_dim, 0,
-				   8, vocab, 1,	       1e-5f,	 1 };
+	struct ops_shape shape = { 8,	  heads, kv_heads, head_dim, 0, 8,
+				   vocab, 1,	 1e-5f,	   1,	     kv };
 	struct ops_limits limits = { CHUNK, logits, CONTEXT,
 				     CONTEXT / OPS_BLOCK + 1, 1 };
 	size_t rows = heads * head_dim > vocab ? heads * head_dim : vocab;
@@ -375,12 +376,13 @@ static void bench_attention(const struct roof *roof)
 
 	for (uint32_t b = 0; b < CONTEXT / OPS_BLOCK; b++) /* scattered */
 		table[b] = 1 + b * 97 % (CONTEXT / OPS_BLOCK);
-	for (int i = 0; i < 4 * 4 * 2; i++) {
-		const uint32_t *h = heads[i / 8];
+	for (int i = 0; i < 4 * 4 * 2 * 2; i++) {
+		const uint32_t *h = heads[i / 8 % 4];
+		enum kv_type kv = i < 4 * 4 * 2 ? KV_F32 : KV_Q8;
 		uint32_t context = contexts[i / 2 % 4];
 		uint32_t rows = i % 2 && context >= CHUNK ? CHUNK : 1;
 		struct ops_ctx *ctx =
-			open_one(roof->ops, h[0], h[1], h[2], 16, 1);
+			open_one(roof->ops, h[0], h[1], h[2], kv, 16, 1);
 		uint32_t start[2] = { 0, rows };
 		struct step step = { .nr_seqs = 1,
 				     .table_stride = CONTEXT / OPS_BLOCK,
@@ -424,10 +426,12 @@ static void bench_attention(const struct roof *roof)
 			spent += s;
 		}
 		flops = 4 * keys * h[0] * h[2];
-		bytes = 8.0 * context * h[1] * h[2];
-		printf("%-6s attention %u/%u heads of %u, %u rows at %u keys: "
+		bytes = (kv == KV_Q8 ? 2.0 * (h[2] + 4) : 8.0 * h[2]) *
+			context * h[1];
+		printf("%-6s attention %u/%u heads of %u%s, %u rows at %u keys: "
 		       "%8.1f us, %5.1f GFLOP/s, %3.0f %% of the roof\n",
-		       roof->name, h[0], h[1], h[2], rows, context, best * 1e6,
+		       roof->name, h[0], h[1], h[2],
+		       kv == KV_Q8 ? ", 8-bit" : "", rows, context, best * 1e6,
 		       flops / best * 1e-9,
 		       100 * fmax(flops / roof->flops, bytes / roof->huge) /
 			       best);
@@ -452,7 +456,7 @@ static void bench_sample(const struct roof *roof)
 		{ "score, 20 alternatives", 1, 0, 1, 0 },
 	};
 	const uint32_t vocab = 128256;
-	struct ops_ctx *ctx = open_one(roof->ops, 1, 1, 8, vocab, 1);
+	struct ops_ctx *ctx = open_one(roof->ops, 1, 1, 8, KV_F32, vocab, 1);
 	float *l = take(vocab * 4, 1);
 
 	for (uint32_t i = 0; i < vocab; i++) /* as a model's: 20 wide */

@@ -86,6 +86,7 @@ struct fx_shape {
 	uint32_t dim, heads, kv_heads, head_dim, rotary, ffn, vocab, window;
 	int bias, qk_norm;
 	enum weight_type other; /* of v, down and the head; F32: as the rest */
+	enum kv_type kv;
 };
 
 /* clang-format off */
@@ -110,6 +111,8 @@ static const struct fx_shape fx_packed[] = {
 	{ "q4_k and q6_k", WEIGHT_Q4_K, 256, 12, 3, 64, 64, 256, 100, 7, 1, 0, WEIGHT_Q6_K },
 	{ "q6_k and q5_k", WEIGHT_Q6_K, 256, 32, 1, 8, 8, 512, 77, 0, 0, 0, WEIGHT_Q5_K },
 	{ "iq4_nl and mxfp4", WEIGHT_IQ4_NL, 64, 4, 1, 24, 24, 96, 50, 0, 0, 0, WEIGHT_MXFP4 },
+	{ "f32, 8-bit kv", WEIGHT_F32, 41, 9, 1, 10, 10, 33, 31, 0, 0, 0, 0, KV_Q8 },
+	{ "q8_0, 8-bit kv, window 24", WEIGHT_Q8_0, 64, 6, 2, 64, 32, 96, 31, 24, 1, 1, 0, KV_Q8 },
 };
 /* clang-format on */
 #define NR_SHAPES   (sizeof(fx_shapes) / sizeof(fx_shapes[0]))
@@ -196,6 +199,7 @@ static inline struct fx_model *fx_model(const struct fx_shape *f)
 		.nr_layers = MAX_LAYERS,
 		.norm_eps = 1e-5f,
 		.attn_scale = 1.0f / sqrtf((float)f->head_dim),
+		.kv = f->kv,
 	};
 	for (int l = 0; l < MAX_LAYERS; l++) {
 		struct ops_layer *w = &m->layer[l];
