@@ -76,7 +76,7 @@ struct recipe {
 	struct bpe_options bpe;
 	uint32_t unk;	     /* RECIPE_NONE where there is none */
 	bool byte_fallback;  /* a character without token becomes its bytes */
-	bool narrow;	     /* unigram scores are summed in float */
+	bool narrow;	     /* sums of scores are kept in float */
 	struct spelling how; /* names to bytes */
 
 	struct added_token *added; /* owned: [nr_added] */

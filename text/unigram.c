@@ -13,6 +13,7 @@
 #include <string.h>
 
 #define UNKNOWN_PENALTY 10 /* below the worst token */
+#define SUM_MAX		100000
 
 struct unigram {
 	struct trie trie; /* of all tokens that text may become */
@@ -58,7 +59,7 @@ static int open_trie(struct unigram *u, struct recipe *r)
 	}
 	u->unk_score = least - UNKNOWN_PENALTY;
 	if (u->narrow)
-		u->unk_score = (float)u->unk_score;
+		u->unk_score = (double)(float)u->unk_score;
 	ret = trie_init(&u->trie, str, nr);
 	free(str);
 	return ret;
@@ -138,6 +139,11 @@ void unigram_work_deinit(struct unigram_work *w)
 
 /* ---- forward: the best cut up to every byte */
 
+/*
+ * Sums are double in HF; in sentencepiece they are float, and moved back
+ * towards zero where they leave [-SUM_MAX, SUM_MAX] (its 0.2.3): ties,
+ * and near ones, are decided by those roundings.
+ */
 static void offer(const struct unigram *u, struct unigram_best *to,
 		  double score, double before, uint32_t id, size_t from)
 {
@@ -149,11 +155,22 @@ static void offer(const struct unigram *u, struct unigram_best *to,
 	*to = (struct unigram_best){ sum, id, (uint32_t)from };
 }
 
+/* Move the sums of all cuts that end in [@at, @last] by that at @at. */
+static void move_back(struct unigram_best *best, size_t at, size_t last)
+{
+	float by = (float)best[at].score;
+	size_t i;
+
+	for (i = at; i <= last; i++)
+		if (i == at || best[i].from != RECIPE_NONE)
+			best[i].score = (double)((float)best[i].score - by);
+}
+
 static void forward(const struct unigram *u, struct unigram_work *w,
 		    const uint8_t *s, size_t size)
 {
 	struct unigram_best *best = w->best;
-	size_t at, next, i;
+	size_t at, next, i, last = 0; /* last: the farthest that was reached */
 	uint32_t node, id;
 	bool single;
 
@@ -164,6 +181,9 @@ static void forward(const struct unigram *u, struct unigram_work *w,
 		next = at;
 		utf8_next(s, &next);
 		single = false;
+		if (u->narrow &&
+		    (best[at].score < -SUM_MAX || best[at].score > SUM_MAX))
+			move_back(best, at, last);
 		for (node = 0, i = at; i < size; i++) {
 			node = trie_step(&u->trie, node, s[i]);
 			if (node == TRIE_NONE)
@@ -173,12 +193,15 @@ static void forward(const struct unigram *u, struct unigram_work *w,
 				continue;
 			offer(u, &best[i + 1], u->score[id], best[at].score, id,
 			      at);
+			last = i + 1 > last ? i + 1 : last;
 			single = single || i + 1 == next;
 		}
 		w->steps += i + 1 - at;
-		if (!single)
+		if (!single) {
 			offer(u, &best[next], u->unk_score, best[at].score,
 			      u->unk, at);
+			last = next > last ? next : last;
+		}
 	}
 }
 
