@@ -9,12 +9,14 @@
  */
 #include "host.h"
 #include "kt.h"
+#include "nl.h"
 #include "side.h"
 
 #include <fcntl.h>
 #include <stdlib.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <linux/llm_netlink.h>
 
 static const char fail_nth[] = "/proc/thread-self/fail-nth";
 
@@ -103,6 +105,62 @@ static int op_take(void)
 static int op_wake(void)
 {
 	return daemon_wake(&server, client.lay.session) < 0 ? -1 : 0;
+}
+
+/* One netlink command about the tenant 4711, over a socket of its own. */
+static int netlink_op(int cmd, int flags)
+{
+	static struct nl n;
+	int ret, err;
+
+	if (nl_open(&n))
+		return -1;
+	nl_begin(&n, cmd, NLM_F_ACK | flags);
+	if (cmd == LLM_CMD_SESSION_KILL)
+		nl_put64(&n, LLM_A_SESSION_ID, 12345); /* nobody's */
+	else if (!flags)
+		nl_put64(&n, LLM_A_TENANT_KEY, 4711);
+	if (cmd == LLM_CMD_TENANT_SET)
+		nl_put32(&n, LLM_A_TENANT_WEIGHT, 50);
+	ret = nl_talk(&n, NULL, NULL, NULL);
+	err = errno;
+	nl_close(&n);
+	errno = err;
+	return ret;
+}
+
+static int op_nl_set(void)
+{
+	return netlink_op(LLM_CMD_TENANT_SET, 0);
+}
+
+static int op_nl_get(void)
+{
+	return netlink_op(LLM_CMD_TENANT_GET, 0);
+}
+
+static int op_nl_dump(void)
+{
+	return netlink_op(LLM_CMD_TENANT_GET, NLM_F_DUMP);
+}
+
+static int op_nl_sessions(void)
+{
+	return netlink_op(LLM_CMD_SESSION_GET, NLM_F_DUMP);
+}
+
+static int op_nl_kill(void)
+{
+	int ret = netlink_op(LLM_CMD_SESSION_KILL, 0);
+
+	return ret && errno == ENOENT ? 0 : ret;
+}
+
+static int op_nl_reset(void)
+{
+	int ret = netlink_op(LLM_CMD_TENANT_RESET, 0);
+
+	return ret && errno == ENOENT ? 0 : ret;
 }
 
 static void injection_on(void)
@@ -236,6 +294,30 @@ KTEST(K14_16,
 		sweep(&more[i], before_open);
 	for (i = 0; i < 2; i++)
 		sweep(&rest[i], NULL);
+}
+
+KTEST(fault_netlink, "each allocation of a netlink command fails once")
+{
+	static const struct operation ops[] = {
+		{ "TENANT_SET", op_nl_set },
+		{ "TENANT_GET", op_nl_get },
+		{ "TENANT_GET, dump", op_nl_dump },
+		{ "SESSION_GET, dump", op_nl_sessions },
+		{ "SESSION_KILL", op_nl_kill },
+		{ "TENANT_RESET", op_nl_reset },
+	};
+	size_t i;
+
+	both_ends();
+	if (access(fail_nth, F_OK)) { /* then they have nothing to fail of */
+		CHECK(!kt_debug());
+		for (i = 0; i < sizeof(ops) / sizeof(ops[0]); i++)
+			CHECK(ops[i].run() == 0);
+		return;
+	}
+	injection_on();
+	for (i = 0; i < sizeof(ops) / sizeof(ops[0]); i++)
+		sweep(&ops[i], NULL);
 }
 
 KTEST(K14_17,
