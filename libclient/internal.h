@@ -16,9 +16,8 @@
 struct carrier {
 	/*
 	 * One entry more is in the ring, sq_tail is stored: tell of it.  0, or
-	 * a negative errno where it was refused: the caller takes it back,
-	 * unless HOST.sq_head has passed it (one that cannot be is dropped).
-	 * Never blocks.
+	 * a negative errno where it was refused and is still in the ring: the
+	 * caller takes it back.  Never blocks.
 	 */
 	int (*submit)(struct llmc *s);
 	/* a cancel_gen was stored: tell of it.  Never blocks. */

@@ -161,10 +161,7 @@ static int ring_in(struct llmc *s, struct llmc_stream *st,
 	ret = s->carrier->submit(s);
 	if (!ret)
 		return 0;
-	if (shm_acquire(&s->host->sq_head) == s->tail) /* dropped: void */
-		*e = (struct llmc_entry){ old_head, st->slot, before->gen };
-	else
-		shm_publish(&s->ctl->sq_tail, --s->tail);
+	shm_publish(&s->ctl->sq_tail, --s->tail);
 	s->arena_head = old_head;
 	*st = *before;
 	return ret;

@@ -216,7 +216,10 @@ static inline uint32_t raw_head(const struct raw *r)
 			 : shm_acquire(&raw_eng(r)->sq_head);
 }
 
-/* Until the kernel has all, or has refused one; a full queue empties. */
+/*
+ * Until the kernel has all, or has refused one: what it has not is taken back.
+ * A full queue empties.
+ */
 static inline void raw_enter(struct raw *r)
 {
 	struct llm_enter e = { .size = sizeof(e) };
@@ -231,6 +234,8 @@ static inline void raw_enter(struct raw *r)
 		else
 			usleep(500);
 	}
+	if (r->refused)
+		shm_publish(&raw_ctl(r)->sq_tail, r->tail = raw_head(r));
 }
 
 static inline void raw_bell(struct raw *r)

@@ -58,7 +58,7 @@ is "and hears what everybody hears" "$OUT" \
 ask info
 like "llm info tells what is served" "$OUT" "null"
 ask ps
-like "llm ps says who lists the device's sessions" "$ERR" "llmctl session"
+like "llm ps says who lists the device's sessions" "$ERR" "llmctl"
 "$LLMD" --backend null --socket "$TMP/s" >"$TMP/log2" 2>&1 &
 second=$!
 until_grep ready "$TMP/log2"

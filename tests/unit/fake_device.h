@@ -261,10 +261,6 @@ static inline int fdev_submit(struct fdev_session *s, uint32_t nr)
 		(struct llm_sqe *)(s->area[LLM_AREA_CLIENT] + s->su.off_sq);
 	uint32_t tail = shm_acquire(&fdev_client(s)->sq_tail);
 
-	if (fdev.refuse_enter == -EINVAL && nr) { /* not to be in the way */
-		fdev_host(s)->sq_dropped++;
-		shm_publish(&fdev_host(s)->sq_head, head + 1);
-	}
 	if (fdev.refuse_enter)
 		return fdev.refuse_enter;
 	for (i = 0; i < nr && head + i != tail; i++) {
