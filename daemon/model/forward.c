@@ -34,6 +34,8 @@ int forward_run(const struct forward *f, const struct step *s,
 	struct ops_ctx *ctx = f->ctx;
 	int ret;
 
+	if (ops->adopt) /* what was improved beside the last step */
+		ops->adopt(ctx);
 	ret = ops->embed_norm(ctx, s);
 	for (uint32_t l = 0; l < f->nr_layers && !ret; l++) {
 		if ((ret = ops->qkv_rope_kv(ctx, s, l)) ||

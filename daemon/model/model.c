@@ -15,9 +15,13 @@
 #include <assert.h>
 #include <errno.h>
 #include <math.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 _Static_assert(KV_BLOCK == OPS_BLOCK, "one size of block");
 _Static_assert(MAX_ALT == OPS_MAX_ALT, "one limit of alternatives");
@@ -39,6 +43,10 @@ struct model {
 	uint32_t *out_row;
 	struct step_out *outs;
 	struct sampler *samplers;
+	/* the thread that makes faster forms of the weights beside the steps */
+	pthread_t improver;
+	bool has_improver;
+	atomic_bool stop; /* written by: close; read by: the improver */
 };
 
 /* ---- a step */
@@ -288,10 +296,58 @@ static void fill_info(struct model *m, const char *path)
 	info->top_k = gen->top_k;
 }
 
+/*
+ * The file's pages under a matrix that is read from elsewhere now: ours no
+ * more, the page cache's alone.  (A step that had not adopted it yet, and rows
+ * of an embedding that is the head too, find them again there.)
+ */
+static void leave_pages(const struct weight *w)
+{
+	uintptr_t from = ((uintptr_t)w->data + 4095) & ~(uintptr_t)4095;
+	uintptr_t to = ((uintptr_t)w->data + w->rows * w->row_stride) &
+		       ~(uintptr_t)4095;
+
+	if (from < to)
+		madvise((void *)from, to - from, MADV_DONTNEED);
+}
+
+static void *improve(void *arg)
+{
+	struct model *m = arg;
+	const struct forward *f = &m->forward;
+	struct weight done;
+
+	while (!atomic_load_explicit(&m->stop, memory_order_relaxed) &&
+	       f->ops->improve(f->ctx, &done) == 1)
+		leave_pages(&done);
+	return NULL;
+}
+
+/* The first matrix here (it takes the memory for all), the rest on a thread;
+ * without one the file's own layout serves on. */
+static void start_improver(struct model *m)
+{
+	const struct forward *f = &m->forward;
+	struct weight done;
+	sigset_t all, old;
+
+	if (!f->ops->improve || f->ops->improve(f->ctx, &done) != 1)
+		return;
+	leave_pages(&done);
+	sigfillset(&all); /* signals are the engine's */
+	pthread_sigmask(SIG_SETMASK, &all, &old);
+	m->has_improver = !pthread_create(&m->improver, NULL, improve, m);
+	pthread_sigmask(SIG_SETMASK, &old, NULL);
+}
+
 static void model_close(struct backend *be)
 {
 	struct model *m = (struct model *)be;
 
+	if (m->has_improver) {
+		atomic_store_explicit(&m->stop, true, memory_order_relaxed);
+		pthread_join(m->improver, NULL);
+	}
 	if (m->forward.ctx)
 		m->forward.ops->close(m->forward.ctx);
 	layers_deinit(&m->layers);
@@ -323,6 +379,7 @@ int model_open(const struct backend_options *opt, struct backend **ret_be,
 		return ret;
 	}
 	fill_info(m, opt->model);
+	start_improver(m);
 	*ret_be = &m->be;
 	return 0;
 }
