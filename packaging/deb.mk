@@ -22,7 +22,7 @@ deb:
 	@echo "building the packages (log: $(DEB)/log)"
 	@cd $(DEB_TREE) && env -u MAKEFLAGS -u MAKELEVEL -u CFLAGS -u LDFLAGS \
 		DEB_BUILD_OPTIONS="$(DEB_BUILD_OPTIONS)" \
-		dpkg-buildpackage -b -uc -us -J$$(nproc) $(if $(wildcard Kbuild),,-Ppkg.llm.nokmod) \
+		dpkg-buildpackage -b -uc -us -J$$(nproc) \
 		>../log 2>&1 </dev/null || { tail -n 30 ../log; echo "make deb: see $(DEB)/log"; exit 1; }
 	@rm -rf $(DEB_TREE)
 	@ls $(DEB)/*.deb

@@ -41,6 +41,7 @@ needs() {
 	build	header liburing.h	liburing-dev	the io_uring example
 	build	command ps	procps	the demo finds its processes
 	deb	package build-essential	build-essential	what Debian builds every package with
+	deb	header libnl3/netlink/version.h	libnl-genl-3-dev	llmctl asks the module
 	deb	command dh	debhelper	builds the packages
 	deb	command dh_dkms	dh-dkms dkms	packages the kernel module
 	check	command python3	python3	the lint of the walls
@@ -52,7 +53,6 @@ needs() {
 	check	command strace	strace	counts system calls
 	check	command debootstrap	debootstrap	a fresh root to install the packages in
 	check	command systemd-nspawn	systemd-container	boots that root
-	check	header libnl3/netlink/version.h	libnl-genl-3-dev	llmctl asks the module
 	check	module yaml	python3-yaml	the netlink specification
 	kmod	command qemu-system-x86_64	qemu-system-x86	boots kernels
 	kmod	command cpio	cpio	their first file system
