@@ -27,7 +27,6 @@ offers() { # WANT WORD...: completing the last WORD offers WANT, among others
 		failed=$((failed + 1))
 	fi
 }
-program=llm
 offers tokenize to
 offers detokenize d
 offers --temperature run --te
