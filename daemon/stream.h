@@ -70,30 +70,32 @@ struct stream_text {
  * among them, in less than two cache lines: a step walks a thousand of these.
  */
 struct stream {
-	uint32_t *ids;	     /* these four borrow from ENGINE memory */
-	struct llm_tok *log; /* [log_len] */
+	struct llm_tok *log; /* [log_len]; these three borrow ENGINE memory */
 	uint8_t *text;	     /* [text_size] */
 	uint64_t *word;
-	uint32_t prompt_len; /* 0: not tokenized yet; ids: [prompt_cap + log_len] */
-	uint32_t nr;	     /* in the log, held back ones included */
-	uint32_t tail;	     /* committed */
-	uint32_t text_len;		    /* bytes of text of the nr */
-	uint32_t text_size, log_len, alt_k; /* the record's */
+	uint32_t nr;		     /* in the log, held back ones included */
+	uint32_t tail;		     /* committed */
+	uint32_t text_len;	     /* bytes of text of the nr */
+	uint32_t text_size, log_len; /* the record's */
 	uint32_t max_tokens;
-	uint32_t min_tokens; /* stops count from here on */
-	uint32_t end;	     /* enum llm_end to be committed, or LLM_END_NONE */
 	uint32_t slot, gen;
+	uint32_t end;	     /* enum llm_end to be committed, or LLM_END_NONE */
+	uint32_t min_tokens; /* stops count from here on */
+	uint32_t alt_k;	     /* the record's */
+	uint32_t nr_stop_ids; /* the last of sampling.end_ids */
 	struct decode decode; /* state after the nr */
 	bool score, logprobs, ignore_eos;
-	bool suspect;		 /* record.deaths is not 0 */
-	bool stops;		 /* it has stop strings */
-	bool told;		 /* its prompt is in the statistics */
+	bool suspect; /* record.deaths is not 0 */
+	bool stops;   /* it has stop strings */
+	bool told;    /* its prompt is in the statistics */
+	/* what a token of the usual stream does not touch */
+	uint32_t prompt_len;	 /* 0: not tokenized yet */
 	struct session *session; /* borrowed */
+	uint32_t *ids; /* [prompt_cap + log_len]; in ENGINE, as are record, alt */
 	struct sampling sampling;
-	uint32_t nr_stop_ids; /* the last of sampling.end_ids */
-	uint32_t stop_base;   /* bytes of text before stops began to count */
-	struct llm_record *record; /* in ENGINE memory, as is the next */
-	struct llm_alt *alt;	   /* [log_len][alt_k], or NULL */
+	uint32_t stop_base; /* bytes of text before stops began to count */
+	struct llm_record *record;
+	struct llm_alt *alt; /* [log_len][alt_k], or NULL */
 	struct stop stop;
 	struct stop_set stop_set; /* its nodes lie in the extent */
 };
