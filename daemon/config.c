@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum type { PATH, NUMBER, SIZE, MODE, BACKEND, CARRIER };
+enum type { PATH, NUMBER, SIZE, MODE, CHOICE, CARRIER };
 
 static const struct key {
 	const char *name;
@@ -29,12 +29,14 @@ static const struct key {
   "$XDG_RUNTIME_DIR/llmd.sock; root: /run/llmd/llmd.sock]" },
 { "socket-mode", MODE, AT(socket_mode), 1, 0777, "OCTAL",
   "who may connect [0666 under /run, else 0600]" },
-{ "backend", BACKEND, AT(backend), 0, 0, "cpu|null",
+{ "backend", CHOICE, AT(backend), 0, 0, "cpu|null",
   "who computes; null needs no model and serves nonsense [cpu]" },
 { "threads", NUMBER, AT(threads), 1, 1024, "N",
   "threads that compute [the CPUs there are]" },
 { "kv-memory", SIZE, AT(kv_memory), 1 << 16, 1ull << 50, "SIZE",
   "memory for keys and values, as 512M or 8G [what fits]" },
+{ "kv-type", CHOICE, AT(kv_type), 0, 0, "f32|q8",
+  "how they are kept; q8: 8 bits, a scale for each token and head [f32]" },
 { "max-tokens-per-step", NUMBER, AT(max_tokens_per_step), 1, 1 << 16, "N",
   "rows of the largest step [512]" },
 { "max-context", NUMBER, AT(max_context), 1, (1 << 24) - 1, "N",
@@ -131,6 +133,25 @@ static void allowed(const struct key *k, char *text, size_t size)
 			 (unsigned long long)k->max);
 }
 
+/* One of two: their place in k->arg. */
+static int choose(const struct key *k, const char *value, uint32_t *ret,
+		  struct err *err)
+{
+	const char *second = strchr(k->arg, '|') + 1;
+	size_t len = (size_t)(second - 1 - k->arg);
+
+	if (strlen(value) == len && !memcmp(value, k->arg, len)) {
+		*ret = 0;
+		return 0;
+	}
+	if (!strcmp(value, second)) {
+		*ret = 1;
+		return 0;
+	}
+	return err_set(err, -EINVAL, "%s: '%.60s' is neither %.*s nor %s",
+		       k->name, value, (int)len, k->arg, second);
+}
+
 static int key_set(struct config *c, const struct key *k, const char *value,
 		   struct err *err)
 {
@@ -149,14 +170,8 @@ static int key_set(struct config *c, const struct key *k, const char *value,
 		memcpy(at, value, strlen(value) + 1);
 		return 0;
 	}
-	if (k->type == BACKEND) {
-		if (strcmp(value, "cpu") && strcmp(value, "null"))
-			return err_set(err, -EINVAL,
-				       "%s: '%.60s' is neither cpu nor null",
-				       k->name, value);
-		*(uint32_t *)at = *value == 'c' ? CONFIG_CPU : CONFIG_NULL;
-		return 0;
-	}
+	if (k->type == CHOICE)
+		return choose(k, value, (uint32_t *)at, err);
 	if (number(k, value, &n)) {
 		allowed(k, text, sizeof(text));
 		return err_set(err, -EINVAL, "%s: '%.60s' is not %s", k->name,

@@ -16,7 +16,9 @@ struct err;
 #define CONFIG_FILE                                                            \
 	"/etc/llmd.conf" /* read where it is, and no other is named */
 
+/* in the order of their names in config.c */
 enum config_backend { CONFIG_CPU, CONFIG_NULL };
+enum config_kv_type { CONFIG_KV_F32, CONFIG_KV_Q8 };
 
 /* Everything 0 or "" until told: the default of whoever uses it. */
 struct config {
@@ -28,6 +30,7 @@ struct config {
 	uint32_t backend;     /* enum config_backend */
 	uint32_t threads;
 	uint64_t kv_memory; /* bytes */
+	uint32_t kv_type;   /* enum config_kv_type */
 	uint32_t max_tokens_per_step;
 	uint32_t max_context; /* tokens */
 	uint32_t max_streams; /* that run at once */

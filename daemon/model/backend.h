@@ -58,8 +58,9 @@ struct backend {
 
 /* How to open one; the fields that a backend does not use are ignored. */
 struct backend_options {
-	const char *model;    /* path: a Hugging Face directory */
+	const char *model;    /* path: a directory or a GGUF file */
 	uint64_t kv_bytes;    /* memory for KV; 0 = a default that fits */
+	bool kv_q8;	      /* kept in 8 bits: another arithmetic */
 	uint32_t max_context; /* 0 = the model's own */
 	uint32_t max_tokens_per_step; /* rows of the largest batch */
 	uint32_t max_seqs;	      /* sequences of the largest batch */

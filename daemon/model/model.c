@@ -194,6 +194,7 @@ static int open_ops(struct model *m, const struct backend_options *opt,
 			       "op set %s: not there, or not for this machine",
 			       opt->ops ? opt->ops : "(any)");
 	shape_from(&shape, a);
+	shape.kv = opt->kv_q8 ? KV_Q8 : KV_F32;
 	m->max_rows = opt->max_tokens_per_step ? opt->max_tokens_per_step
 					       : DEFAULT_ROWS;
 	ret = kvsize_plan(

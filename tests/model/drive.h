@@ -48,8 +48,9 @@ enum drive_out {
 	OUT_SCORE, /* every row judges the token that follows it (or 0) */
 };
 
-static inline void drive_open(struct drive *d, const char *dir, const char *ops,
-			      uint32_t threads)
+/* As drive_open(), with keys and values in 8 bits if @kv_q8. */
+static inline void drive_open_kv(struct drive *d, const char *dir,
+				 const char *ops, uint32_t threads, bool kv_q8)
 {
 	struct backend_options opt = {
 		.model = dir,
@@ -57,6 +58,7 @@ static inline void drive_open(struct drive *d, const char *dir, const char *ops,
 		.max_seqs = DRIVE_SEQS,
 		.threads = threads,
 		.ops = ops,
+		.kv_q8 = kv_q8,
 	};
 	struct err err = { 0 };
 
@@ -68,6 +70,12 @@ static inline void drive_open(struct drive *d, const char *dir, const char *ops,
 		 0);
 	d->next_block = 1;
 	d->vocab = d->be->info.vocab;
+}
+
+static inline void drive_open(struct drive *d, const char *dir, const char *ops,
+			      uint32_t threads)
+{
+	drive_open_kv(d, dir, ops, threads, false);
 }
 
 static inline void drive_close(struct drive *d)

@@ -175,6 +175,29 @@ TEST(negative_log_likelihoods_are_within_a_thousandth)
 	}
 }
 
+/* Found: 0.004 to 0.16 %. */
+TEST(keys_and_values_in_8_bits_keep_the_likelihoods)
+{
+	for (size_t i = 0; i < NR_GOLDEN; i++) {
+		json_t *golden = golden_read(i);
+		struct drive f32, q8;
+		double ratio;
+
+		drive_open(&f32, golden_dir(i), NULL, 1);
+		drive_open_kv(&q8, golden_dir(i), NULL, 1, true);
+		CHECK(f32.be->info.arith != q8.be->info.arith);
+		CHECK(q8.be->info.kv_token_bytes <
+		      f32.be->info.kv_token_bytes / 2);
+		ratio = nll_ratio(&q8, golden);
+		printf("# %s: likelihood %+.4f %%\n", golden_dir(i),
+		       100 * (ratio - 1));
+		CHECK(fabs(ratio - 1) < 0.01);
+		drive_close(&q8);
+		drive_close(&f32);
+		json_decref(golden);
+	}
+}
+
 static void last_logits(const char *path, float logits[MAX_VOCAB])
 {
 	uint32_t ids[40];

@@ -111,6 +111,31 @@ TEST(T1_any_cut_into_steps_gives_the_same_logits)
 	}
 }
 
+TEST(T1_with_8_bit_keys_and_values_too_and_with_a_warm_prefix)
+{
+	static const uint32_t chunks[] = { 1, 7, 16, 64 };
+	struct seq first, second;
+	struct drive d;
+
+	for (size_t i = 0; i < NR_GOLDEN; i++) {
+		read_text(i);
+		drive_open_kv(&d, golden_dir(i), NULL, 2, true);
+		run_whole(&d);
+		for (size_t c = 0; c < 4; c++) {
+			seq_init(&first, text, NR_TEXT);
+			run_text(&d, &first, chunks[c]);
+			same_from(0);
+		}
+		seq_init(&second, text, NR_TEXT);
+		memcpy(second.blocks, first.blocks, 5 * sizeof(*first.blocks));
+		second.nr_blocks = 5;
+		second.computed = 5 * KV_BLOCK;
+		run_text(&d, &second, 32);
+		same_from(5 * KV_BLOCK);
+		drive_close(&d);
+	}
+}
+
 TEST(T1_any_company_in_the_step_gives_the_same_logits)
 {
 	struct drive d;

@@ -81,6 +81,8 @@ TEST(what_is_wrong_is_named_with_what_is_allowed)
 		{ "--socket-mode", "888", "octal" },
 		{ "--socket-mode", "1777", "octal, 1 to 777" },
 		{ "--backend", "gpu", "'gpu' is neither cpu nor null" },
+		{ "--backend", "cpu|null", "is neither cpu nor null" },
+		{ "--kv-type", "q", "'q' is neither f32 nor q8" },
 		{ "--model", "", "model: a path of 0 bytes" },
 		{ "--config", "/nonexistent/f", "/nonexistent/f: No such" },
 	};
