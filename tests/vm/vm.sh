@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: MIT
 # tests/vm/vm.sh CACHE KERNEL RUN [FILE...]: boot one of the stock kernels
 # that tests/kmod/kernels.sh put into CACHE, with the module that
-# tests/kmod/build.sh built there, and run the script RUN inside as root; its
+# tests/kmod/build.sh built, and run the script RUN inside as root; its
 # status is ours.
 #
 # The machine sees the FILEs (of the tree: files or folders) at their paths
@@ -46,4 +46,4 @@ cp "$(command -v busybox)" "$tmp/busybox"
 # its clock must be right while the host is busy: no TSC
 MEM=${MEM:-1024} TIMEOUT=${TIMEOUT:-300} APPEND="tsc=unstable clocksource=acpi_pm ${APPEND:-}" \
 	tests/kmod/boot.sh "$cache/$kernel/vmlinuz" tests/vm/init \
-	"$tmp/busybox" "$tmp/root.tar" "$tmp/vm-exit" "$cache/$kernel/m/llm.ko"
+	"$tmp/busybox" "$tmp/root.tar" "$tmp/vm-exit" "${LLM_BUILD:-build}/kmod/$kernel/llm.ko"
