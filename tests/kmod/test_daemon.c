@@ -218,7 +218,7 @@ KTEST(K14_04,
 
 		CHECK(io_uring_queue_init(8, &ring, 0) == 0);
 		park(&ring, &d, 1);
-		daemon_drain(&d);
+		taken += daemon_drain(&d);
 		park(&ring, &d, 2);
 		if (i % 3 == 0)
 			ioctl(d.fd, LLMD_IOC_KICK);
