@@ -2,8 +2,8 @@
 /*
  * table.h - memory for tables that live as long as the process and are looked
  * into at random: on cache lines of their own, and where they are large on
- * 2 MiB pages if the kernel has them (measured with 1,024 streams: a sixth of
- * the engine's time was walks of page tables).
+ * 2 MiB pages if the kernel has them (measured, null backend, 1,024 streams: a
+ * token cost the engine 99 to 102 ns without, 94 to 96 with them).
  *
  * Taken at start, not in a step.
  */

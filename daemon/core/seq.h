@@ -65,8 +65,7 @@ struct seq {
 
 	/*
 	 * Token p of [stored, known) is tail[p % KV_BLOCK].  ids[] lies on a
-	 * page of its own, so it is written once a block and not once a token
-	 * (measured: a walk of the page tables each).
+	 * page of its own, so it is written once a block, not once a token.
 	 */
 	uint32_t tail[KV_BLOCK];
 
