@@ -84,7 +84,7 @@ static inline uint32_t tail_slot(struct seq *q)
 	return q->tail_slot;
 }
 
-/* One row for @q, which decodes: row @n behind those of others. */
+/* The output of @q, which decodes, after its row @row. */
 static inline void decode_row(struct seq *q, struct batch_out *o, uint32_t row)
 {
 	o->row = row;

@@ -227,7 +227,7 @@ static void take_decoding(struct sched *s, struct batch *b,
 	s->class_tokens[cls] += nr;
 }
 
-/* The same, unless its tenant is over its rate. */
+/* seq_can_decode(), unless its tenant is over its rate. */
 static bool can_decode(const struct runset *r, const struct seq *q)
 {
 	return seq_can_decode(q) && !(r->tenants.nr_throttled &&

@@ -158,7 +158,8 @@ static inline void sched_append(struct sched *s, uint32_t id, uint32_t token)
 {
 	struct seq *q = &s->run.seqs[id];
 
-	assert(q->state == SEQ_DECODE && q->computed == q->known);
+	/* that it does not grow past its length: seq_flush() */
+	assert(q->state == SEQ_DECODE && !q->score && q->computed == q->known);
 	seq_append(q, &s->run.prefix, token);
 	s->decode_tokens++;
 	tenant_charge(&s->run.tenants, q->tenant, q->cls, COST_DECODE);

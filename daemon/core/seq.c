@@ -9,6 +9,7 @@
 
 void seq_flush(struct seq *q)
 {
+	assert(q->known <= q->max_len); /* what ids[] has room for */
 	if (q->known - q->stored == KV_BLOCK && q->known % KV_BLOCK == 0) {
 		memcpy(q->ids + q->stored, q->tail, sizeof(q->tail));
 		q->stored = q->known;

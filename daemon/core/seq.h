@@ -88,9 +88,9 @@ struct seq {
 
 	uint32_t slot; /* of its table; SEQ_NONE where it does not run */
 	uint32_t nr_hit;
-	uint32_t promise;      /* table length it can count on */
-	struct prefix_pos pos; /* behind the first nr_indexed blocks */
-	struct prefix_digest digest;
+	uint32_t promise;	     /* table length it can count on */
+	struct prefix_pos pos;	     /* behind the first nr_indexed blocks */
+	struct prefix_digest digest; /* while `hashed`: see seq_hash() */
 	uint32_t nr_indexed;
 	uint32_t decode_at; /* place among the decoding of its class */
 	uint32_t next_free;

@@ -310,3 +310,38 @@ TEST(T16_a_million_random_operations_keep_pool_and_index_in_step)
 	CHECK_EQ(kv_nr_used(&kv), 0);
 	end();
 }
+
+/* Large enough that a reclaim evicts several: 4 of 16,384. */
+TEST(a_large_pool_evicts_the_oldest_few_and_only_those)
+{
+	uint32_t ids[KV_BLOCK], n = 16384, d, i, b, found;
+	static uint32_t block[16384];
+	struct prefix_pos pos;
+
+	begin(n);
+	d = domain(1, false, 0);
+	for (i = 1; i < n; i++) {
+		prefix_root(&p, d, &pos);
+		fill(ids, i);
+		CHECK_EQ(insert(&pos, ids, &block[i]), block[i]);
+	}
+	CHECK_EQ(kv_alloc(&kv, &b), -ENOSPC);
+	CHECK_EQ(prefix_reclaim(&p), -ENOSPC); /* all are held */
+	for (i = 1; i < n; i++)		       /* from the oldest on */
+		kv_put(&kv, block[i]);
+	CHECK_EQ(prefix_reclaim(&p), 0);
+	CHECK(!prefix_check(&p) && !kv_check(&kv));
+	for (i = 1, found = 0; i < n; i++) {
+		prefix_root(&p, d, &pos);
+		fill(ids, i);
+		b = prefix_find(&p, &pos, ids);
+		CHECK_EQ(b, i <= 4 ? 0 : block[i]);
+		found += b != 0;
+	}
+	CHECK_EQ(found, n - 1 - 4);
+	for (i = 1; i <= 4; i++)
+		CHECK_EQ(kv_alloc(&kv, &b), 0);
+	CHECK_EQ(kv_alloc(&kv, &b), -ENOSPC);
+	prefix_domain_put(&p, d);
+	end();
+}
