@@ -305,17 +305,6 @@ enum chat_kind chat_kind(const struct vocab *v)
 	return kind;
 }
 
-const char *chat_kind_name(enum chat_kind kind)
-{
-	static const char *const names[] = {
-		[CHAT_NONE] = "none",	  [CHAT_CHATML] = "chatml",
-		[CHAT_LLAMA3] = "llama3", [CHAT_GEMMA] = "gemma",
-		[CHAT_PHI3] = "phi3",	  [CHAT_TURNS] = "turns",
-	};
-
-	return names[kind];
-}
-
 /* ---- one turn */
 
 /* Python's str.isspace, which is what Jinja's trim goes by. */

@@ -28,7 +28,6 @@ enum chat_kind {
 
 /* Which form the model's template has. */
 enum chat_kind chat_kind(const struct vocab *v);
-const char *chat_kind_name(enum chat_kind kind);
 
 /*
  * Append the ids of a conversation of one user turn, @text (@size bytes, any

@@ -29,14 +29,6 @@ bool bucket_holds(struct bucket *b, uint32_t rate, uint64_t now_ns, uint32_t n)
 	return b->level >= UNIT * (int64_t)n;
 }
 
-bool bucket_take(struct bucket *b, uint32_t rate, uint64_t now_ns, uint32_t n)
-{
-	if (!bucket_holds(b, rate, now_ns, n))
-		return false;
-	b->level -= UNIT * (int64_t)n;
-	return true;
-}
-
 void bucket_charge(struct bucket *b, uint32_t rate, uint64_t now_ns, uint32_t n)
 {
 	const int64_t least = -(INT64_MAX / 2);

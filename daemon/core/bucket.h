@@ -25,8 +25,6 @@ struct bucket {
 
 /* Does it hold @n units? */
 bool bucket_holds(struct bucket *b, uint32_t rate, uint64_t now_ns, uint32_t n);
-/* Take @n units if it holds them: true.  Else nothing has changed. */
-bool bucket_take(struct bucket *b, uint32_t rate, uint64_t now_ns, uint32_t n);
 /* Take @n units whatever it holds. */
 void bucket_charge(struct bucket *b, uint32_t rate, uint64_t now_ns,
 		   uint32_t n);
