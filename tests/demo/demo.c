@@ -9,7 +9,7 @@
  * them have tokens; prints an account; asks everything again with nobody
  * killed and compares the tokens; stops what it started.
  */
-#include "include/llmclient.h"
+#include "tests/demo/view.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -26,7 +26,7 @@
 #include <unistd.h>
 
 #define NR	    8
-#define MAX_TOKENS  256u
+#define MAX_TOKENS  VIEW_TOKENS
 #define KILL_TOKENS 6u /* the kill waits until each client has so many */
 #define COLUMNS	    72u
 /* two earlier turns: the beginning that some prompts share */
@@ -52,16 +52,6 @@ static const struct {
 	  LLM_SQE_F_CHAT },
 };
 
-/* One client, in memory shared with the parent.  Written by: the client. */
-struct view {
-	uint32_t tokens, text_len, done, failed;
-	uint64_t begin_ns, first_ns, end_ns;
-	uint64_t gap_ns; /* longest time between two looks with news */
-	uint32_t wakes;
-	uint32_t ids[MAX_TOKENS];
-	char text[8192], why[200];
-};
-
 struct shared {
 	struct view view[NR];
 	uint32_t go; /* parent: clients after the first may begin */
@@ -71,23 +61,12 @@ static struct shared *S;
 static char dir[64], sock[96], logfile[96];
 static pid_t llmd;
 
-static uint64_t now_ns(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (uint64_t)t.tv_sec * 1000000000ull + (uint64_t)t.tv_nsec;
-}
-
 static void sleep_us(long us)
 {
 	struct timespec t = { us / 1000000, us % 1000000 * 1000 };
 
 	nanosleep(&t, NULL);
 }
-
-#define LOAD(p)	    __atomic_load_n((p), __ATOMIC_ACQUIRE)
-#define STORE(p, v) __atomic_store_n((p), (v), __ATOMIC_RELEASE)
 
 static void stop_llmd(void)
 {
@@ -150,56 +129,7 @@ static void start_llmd(const char *binary, const char *model)
 	die("llmd did not begin to serve:");
 }
 
-/* The engine is llmd's child of that name. */
-static pid_t engine_pid(void)
-{
-	char path[64], comm[32] = "";
-	int kid, found = 0;
-	FILE *f, *c;
-
-	snprintf(path, sizeof(path), "/proc/%d/task/%d/children", llmd, llmd);
-	f = fopen(path, "re");
-	while (f && !found && fscanf(f, "%d", &kid) == 1) {
-		snprintf(path, sizeof(path), "/proc/%d/comm", kid);
-		c = fopen(path, "re");
-		if (c && fscanf(c, "%31s", comm) == 1 &&
-		    !strcmp(comm, "llmd-engine"))
-			found = kid;
-		if (c)
-			fclose(c);
-	}
-	if (f)
-		fclose(f);
-	return found;
-}
-
 /* ---- a client --------------------------------------------------------- */
-
-static int client_failed(struct view *v)
-{
-	snprintf(v->why, sizeof(v->why), "%s", llmc_error());
-	STORE(&v->failed, 1u);
-	return 1;
-}
-
-/* Read what is there; 0 at the end, < 0 when there is nothing now. */
-static ssize_t take_tokens(struct llmc_stream *st, struct view *v)
-{
-	struct llmc_token tok[32];
-	ssize_t n = llmc_read(st, tok, 32), i;
-
-	for (i = 0; i < n; i++) {
-		if (v->tokens < MAX_TOKENS)
-			v->ids[v->tokens] = tok[i].token;
-		if (v->text_len + tok[i].text_len < sizeof(v->text)) {
-			memcpy(v->text + v->text_len, tok[i].text,
-			       tok[i].text_len);
-			STORE(&v->text_len, v->text_len + tok[i].text_len);
-		}
-		STORE(&v->tokens, v->tokens + 1);
-	}
-	return n;
-}
 
 static int client(int i)
 {
@@ -320,7 +250,7 @@ static void draw(bool pause, bool last)
 static void kill_engine(uint32_t *ret_used, uint32_t *ret_shared)
 {
 	struct llm_info info;
-	pid_t engine = engine_pid();
+	pid_t engine = engine_pid(llmd);
 
 	if (!llmc_info(sock, &info)) {
 		*ret_used = info.kv_used;

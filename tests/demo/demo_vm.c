@@ -10,7 +10,7 @@
  * killed had the same tokens.  LLMCTL is left out, with a line, where it is not
  * there or the module has no netlink.
  */
-#include "include/llmclient.h"
+#include "tests/demo/view.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -41,29 +41,10 @@ static const struct {
 };
 #define NR (sizeof(asks) / sizeof(*asks))
 
-/* One client, in memory shared with the parent.  Written by: the client. */
-struct view {
-	uint32_t tokens, text_len, done, failed;
-	uint64_t begin_ns, end_ns, gap_ns; /* longest time without news */
-	uint32_t ids[MAX_TOKENS];
-	char text[4096], why[200];
-};
-
 static struct view *views; /* [NR] */
 static pid_t llmd;
 static const char *binary, *model;
 static uint32_t shown[NR];
-
-#define LOAD(p)	    __atomic_load_n((p), __ATOMIC_ACQUIRE)
-#define STORE(p, v) __atomic_store_n((p), (v), __ATOMIC_RELEASE)
-
-static uint64_t now_ns(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (uint64_t)t.tv_sec * 1000000000ull + (uint64_t)t.tv_nsec;
-}
 
 static void sleep_ms(long ms)
 {
@@ -130,61 +111,12 @@ static void await_llmd(void)
 	die("llmd did not begin to serve:");
 }
 
-/* The engine is llmd's child of that name. */
-static pid_t engine_pid(void)
-{
-	char path[64], comm[32] = "";
-	int kid, found = 0;
-	FILE *f, *c;
-
-	snprintf(path, sizeof(path), "/proc/%d/task/%d/children", llmd, llmd);
-	f = fopen(path, "re");
-	while (f && !found && fscanf(f, "%d", &kid) == 1) {
-		snprintf(path, sizeof(path), "/proc/%d/comm", kid);
-		c = fopen(path, "re");
-		if (c && fscanf(c, "%31s", comm) == 1 &&
-		    !strcmp(comm, "llmd-engine"))
-			found = kid;
-		if (c)
-			fclose(c);
-	}
-	if (f)
-		fclose(f);
-	return found;
-}
-
 /* ---- a client --------------------------------------------------------- */
 
 static void become(uid_t uid)
 {
 	if (setgroups(0, NULL) || setgid(uid) || setuid(uid))
 		_exit(1);
-}
-
-static int client_failed(struct view *v)
-{
-	snprintf(v->why, sizeof(v->why), "%s", llmc_error());
-	STORE(&v->failed, 1u);
-	return 1;
-}
-
-/* Read what is there; 0 at the end, < 0 when there is nothing now. */
-static ssize_t take_tokens(struct llmc_stream *st, struct view *v)
-{
-	struct llmc_token tok[16];
-	ssize_t n = llmc_read(st, tok, 16), i;
-
-	for (i = 0; i < n; i++) {
-		if (v->tokens < MAX_TOKENS)
-			v->ids[v->tokens] = tok[i].token;
-		if (v->text_len + tok[i].text_len < sizeof(v->text)) {
-			memcpy(v->text + v->text_len, tok[i].text,
-			       tok[i].text_len);
-			STORE(&v->text_len, v->text_len + tok[i].text_len);
-		}
-		STORE(&v->tokens, v->tokens + 1);
-	}
-	return n;
 }
 
 static int client(uint32_t i)
@@ -323,7 +255,7 @@ static uint32_t progress(uint32_t *ret_done)
 
 static void kill_engine(const char *ctl)
 {
-	pid_t e = engine_pid();
+	pid_t e = engine_pid(llmd);
 
 	draw(false);
 	if (ctl_works(ctl)) {
