@@ -117,6 +117,7 @@ struct llm_wish {
 };
 #define LLM_WAKE_BELL  0 /* the session's descriptor becomes readable */
 #define LLM_WAKE_FUTEX 1 /* FUTEX_WAKE on the commit word's low half */
+/* socket only: the device's pages are no file's, futex(2) says EFAULT there */
 
 /* HOST, offset 0: written by the kernel or the keeper, never by the engine */
 struct llm_host_ctl {
