@@ -73,13 +73,20 @@ static long llm_client_setup(struct llm_session *s, void __user *arg)
 	if (mutex_lock_killable(&s->setup))
 		return -EINTR;
 	err = llm_session_setup(s, &setup);
-	mutex_unlock(&s->setup);
-	if (err) {
-		trace_llm_refuse(s->tenant->key, 0, err);
-		return err;
+	if (!err) {
+		/* before others see it: who is not told what he got may try again */
+		err = llm_sized_out(arg, &setup, sizeof(setup), size);
+		if (err)
+			llm_session_unset(s);
+		else
+			llm_session_publish(s);
 	}
-	llm_ring_opened(s);
-	return llm_sized_out(arg, &setup, sizeof(setup), size);
+	mutex_unlock(&s->setup);
+	if (err)
+		trace_llm_refuse(s->tenant->key, 0, err);
+	else
+		llm_ring_opened(s);
+	return err;
 }
 
 static long llm_client_enter(struct llm_session *s, void __user *arg)

@@ -173,31 +173,18 @@ out_free:
 	return err;
 }
 
-/* llm_sessions_lock.  From here on others can find the session. */
-static int llm_session_publish(struct llm_session *s, struct llm_setup *lay)
+/* llm_sessions_lock.  A place and a name; nobody finds an entry that is NULL. */
+static int llm_session_reserve(struct llm_session *s)
 {
 	int err;
 
 	lockdep_assert_held(&llm_sessions_lock);
-	/* reserves the place; nobody finds an entry that is NULL */
 	err = xa_alloc_cyclic(&llm_sessions, &s->index, NULL, XA_LIMIT(1, INT_MAX),
 			      &llm_next_index, GFP_KERNEL_ACCOUNT);
 	if (err < 0)
 		return err;
 	llm_next_gen++;
 	s->id = (u64)llm_next_gen << 32 | s->index;
-	lay->session = s->id;
-	s->lay = *lay;
-	s->host->session = s->id;
-	s->host->daemon = llm_state;
-	s->host->epoch = llm_epoch;
-	/* all of the above before; pairs with the acquire in llm_session_ready() */
-	smp_store_release(&s->ready, true);
-	spin_lock(&s->tenant->lock);
-	list_add_rcu(&s->fellow, &s->tenant->sessions);
-	spin_unlock(&s->tenant->lock);
-	xa_store(&llm_sessions, s->index, s, GFP_KERNEL);	/* reserved: cannot fail */
-	atomic_inc(&llm_nr_sessions);
 	return 0;
 }
 
@@ -221,24 +208,53 @@ int llm_session_setup(struct llm_session *s, struct llm_setup *setup)
 		llm_quota_refused(s->tenant, err);
 		return err;
 	}
-	s->memory = memory;
 	err = llm_session_alloc(s, &lay);
 	if (err)
 		goto out_close;
 	mutex_lock(&llm_sessions_lock);
-	err = llm_session_publish(s, &lay);
+	err = llm_session_reserve(s);
 	mutex_unlock(&llm_sessions_lock);
 	if (err)
 		goto out_free;
+	lay.session = s->id;
+	s->lay = lay;
+	s->memory = memory;
 	*setup = lay;
-	llm_event_tell(LLM_EVENT_OPEN, &(struct llm_event){ .tenant = s->tenant->key,
-							    .session = s->id });
 	return 0;
 out_free:
 	llm_session_free_memory(s);
 out_close:
 	llm_quota_close(s->tenant, lay.nr_streams, memory);
 	return err;
+}
+
+void llm_session_unset(struct llm_session *s)
+{
+	lockdep_assert_held(&s->setup);
+	mutex_lock(&llm_sessions_lock);
+	xa_erase(&llm_sessions, s->index);
+	mutex_unlock(&llm_sessions_lock);
+	llm_session_free_memory(s);
+	llm_quota_close(s->tenant, s->lay.nr_streams, s->memory);
+}
+
+void llm_session_publish(struct llm_session *s)
+{
+	lockdep_assert_held(&s->setup);
+	mutex_lock(&llm_sessions_lock);
+	s->host->session = s->id;
+	s->host->daemon = llm_state;
+	s->host->epoch = llm_epoch;
+	/* all of the above before; pairs with the acquire in llm_session_ready() */
+	smp_store_release(&s->ready, true);
+	spin_lock(&s->tenant->lock);
+	list_add_rcu(&s->fellow, &s->tenant->sessions);
+	spin_unlock(&s->tenant->lock);
+	xa_store(&llm_sessions, s->index, s, GFP_KERNEL);	/* reserved: cannot fail */
+	atomic_inc(&llm_nr_sessions);
+	mutex_unlock(&llm_sessions_lock);
+	llm_event_tell(LLM_EVENT_OPEN, &(struct llm_event){ .tenant = s->tenant->key,
+							    .session = s->id });
 }
 
 void llm_session_withdraw(struct llm_session *s)

@@ -111,11 +111,16 @@ void llm_session_exit(void);
 struct llm_session *llm_session_new(const struct file *file);
 
 /*
- * Set up @s as @setup wishes and fill @setup with what it got; from then on it
- * can be found.  Under s->setup.  -EBUSY: was set up; -EINVAL, -EPROTO: see
- * llm_layout_fill(); -EDQUOT: a limit of the tenant; -ENOMEM; -EINTR: killed.
+ * Make all that @s needs as @setup wishes and fill @setup with what it got.  Then
+ * either llm_session_publish(), or llm_session_unset() as if nothing had been: a
+ * caller who cannot be told has no session.  Under s->setup.  -EBUSY: was set up;
+ * -EINVAL, -EPROTO: see llm_layout_fill(); -EDQUOT: a limit of the tenant; -ENOMEM.
  */
 int llm_session_setup(struct llm_session *s, struct llm_setup *setup);
+void llm_session_unset(struct llm_session *s);
+
+/* From here on @s is set up and others can find it.  Under s->setup. */
+void llm_session_publish(struct llm_session *s);
 
 /* Set up?  Then layout, areas and pointers may be used. */
 static inline bool llm_session_ready(const struct llm_session *s)

@@ -186,6 +186,7 @@ static int llm_text_begin(struct llm_session *s)
 		s->text = NULL;
 		return err;
 	}
+	llm_session_publish(s);
 	llm_ring_opened(s);
 	return 0;
 }

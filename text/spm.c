@@ -246,9 +246,6 @@ int spm_read(struct spm *m, const char *where, const void *data, size_t size,
 	};
 	int ret;
 
-	if (!size)
-		return err_set(err, -EINVAL, "%s: an empty file", where);
-	r.end = r.p + size;
 	/* what the format says where a field is left out */
 	*m = (struct spm){ .model = SPM_UNIGRAM,
 			   .unk = 0,
@@ -257,6 +254,9 @@ int spm_read(struct spm *m, const char *where, const void *data, size_t size,
 			   .prefix = true,
 			   .squeeze = true,
 			   .escape = true };
+	if (!size)
+		return err_set(err, -EINVAL, "%s: an empty file", where);
+	r.end = r.p + size;
 	ret = read_all(&r, m);
 	if (ret)
 		spm_deinit(m);

@@ -48,6 +48,33 @@ KTEST(entry_defaults, "zeroes get the layout that the keeper gives")
 	CHECK(s.features & LLM_FEAT_READWRITE && s.features & LLM_FEAT_URING);
 }
 
+KTEST(entry_untold,
+      "who cannot be told what he got has no session, and may ask again")
+{
+	struct llm_setup *s = mmap(NULL, 4096, PROT_READ | PROT_WRITE,
+				   MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	int i, fd = open("/dev/llm", O_RDWR | O_CLOEXEC);
+	struct daemon d;
+
+	CHECK(fd >= 0 && s != MAP_FAILED);
+	CHECK(daemon_open(&d) == 0 && daemon_attach(&d) == 0);
+	*s = (struct llm_setup){ .size = sizeof(*s), .nr_streams = 64 };
+	mprotect(s, 4096, PROT_READ);
+	for (i = 0; i < 300; i++) { /* more than a tenant may have */
+		CHECK_ERR(ioctl(fd, LLM_IOC_SETUP, s), EFAULT);
+		CHECK_ERR(mmap(NULL, 4096, PROT_READ, MAP_SHARED, fd, 0),
+			  ENXIO);
+	}
+	/* the daemon never heard of them */
+	CHECK_EQ(daemon_take(&d, ~0ull), 0);
+	mprotect(s, 4096, PROT_READ | PROT_WRITE);
+	CHECK(ioctl(fd, LLM_IOC_SETUP, s) == 0);
+	CHECK(s->session != 0);
+	CHECK_EQ(daemon_take(&d, ~0ull), 1);
+	close(fd);
+	munmap(s, 4096);
+}
+
 KTEST(K14_20, "a span may end where the arena ends, not a byte behind")
 {
 	static const struct {
