@@ -341,6 +341,19 @@ bool prefix_is_current(const struct prefix *p, const struct prefix_pos *pos)
 }
 
 /*
+ * The free list's order is no order of memory: a walk along it waits for each
+ * line in turn.  So a finger goes along it a while before, a block each time
+ * that one is taken, and asks for the line that the next step will read.  Where
+ * it points is a guess: blocks may have left the list.
+ */
+void prefix_look_ahead(struct prefix *p)
+{
+	p->ahead = p->kv->blocks[p->ahead].next;
+	__builtin_prefetch(&p->kv->blocks[p->ahead], 1);
+	__builtin_prefetch(&p->entries[p->ahead], 1);
+}
+
+/*
  * In a large pool several at once: what an eviction touches was untouched for
  * longest and is in no cache, so it is asked for of all of them first.
  */
@@ -352,10 +365,9 @@ int prefix_reclaim(struct prefix *p)
 	most = most > RECLAIM_MAX ? RECLAIM_MAX : most ? most : 1;
 	for (i = kv_oldest(p->kv); i && nr < most; i = p->kv->blocks[i].next) {
 		block[nr++] = i;
-		__builtin_prefetch(&p->entries[i], 1);
+		__builtin_prefetch(&p->slots[p->entries[i].slot], 1);
 	}
-	for (i = 0; i < nr; i++)
-		__builtin_prefetch(&p->slots[p->entries[block[i]].slot], 1);
+	p->ahead = i;
 	for (i = 0; i < nr; i++) {
 		forget(p, block[i]);
 		kv_unmark_cached(p->kv, block[i]);

@@ -96,6 +96,7 @@ struct prefix {
 	struct prefix_domain *domains; /* owned: [nr_domains] */
 	uint32_t *domain_heads;	       /* owned: [domain_mask + 1] */
 	uint32_t domain_mask;
+	uint32_t ahead; /* a block whose turn to be evicted comes soon */
 	bool collide; /* test hook: every digest is the same */
 };
 
@@ -155,6 +156,8 @@ bool prefix_is_current(const struct prefix *p, const struct prefix_pos *pos);
  * where no cached block is free.
  */
 int prefix_reclaim(struct prefix *p);
+/* A block was taken: ask the cache for what evictions to come will read. */
+void prefix_look_ahead(struct prefix *p);
 
 /* As kv_check(): NULL or what is wrong.  O(blocks). */
 const char *prefix_check(const struct prefix *p);

@@ -19,7 +19,7 @@ void seq_flush(struct seq *q)
 		q->ids[q->stored] = q->tail[q->stored % KV_BLOCK];
 }
 
-void seq_hash(struct seq *q, const struct prefix *p)
+void seq_hash(struct seq *q, struct prefix *p)
 {
 	if (q->domain == PREFIX_NONE ||
 	    q->nr_indexed + 1 != q->known / KV_BLOCK)
@@ -27,6 +27,7 @@ void seq_hash(struct seq *q, const struct prefix *p)
 	q->digest = prefix_hash(p, &q->pos, q->ids + q->nr_indexed * KV_BLOCK);
 	q->hashed = true;
 	prefix_prefetch(p, q->table[q->nr_indexed]);
+	prefix_look_ahead(p); /* it will want a block soon */
 }
 
 uint32_t seq_match(const struct seq *q, const struct prefix *p, uint32_t *table,

@@ -132,10 +132,9 @@ void seq_take_hits(struct seq *q, struct prefix *p, uint32_t nr_hit,
  * A block's tokens are all known, though the last is not computed: hash them
  * now, so that what the index needs is at hand when the block is whole.
  */
-void seq_hash(struct seq *q, const struct prefix *p);
+void seq_hash(struct seq *q, struct prefix *p);
 /* @token is known, behind the others. */
-static inline void seq_append(struct seq *q, const struct prefix *p,
-			      uint32_t token)
+static inline void seq_append(struct seq *q, struct prefix *p, uint32_t token)
 {
 	q->tail[q->known++ % KV_BLOCK] = token;
 	if (q->known % KV_BLOCK == 0 || q->history)
