@@ -248,6 +248,13 @@ static uint32_t commit_stream(struct engine *e, struct live *l, uint32_t token)
 	struct stream *st = &l->st;
 	uint32_t before = st->tail;
 
+	if (stream_usual(st) && !bug(BUG_WISH_FIRST)) {
+		sched_append(&e->sched, l->seq, token);
+		stream_commit_usual(st);
+		engine_touch(e, l->desk, l->slot);
+		l->desk->tokens++;
+		return 1;
+	}
 	if (!before && !st->told)
 		tell_prompt(e, l);
 	if (!st->score)
@@ -288,29 +295,6 @@ static uint32_t commit_end(struct engine *e, struct live *l, uint32_t i)
 	return st->tail - before;
 }
 
-/*
- * A step walks a thousand streams, each on lines of its own: fetch those of
- * the ones to come while this one is worked on (measured: a fifth of the
- * engine's time at 1,024 streams).
- */
-static void look_ahead(const struct engine *e, uint32_t k)
-{
-	const struct batch *b = &e->batch;
-	const struct stream *st;
-	const struct live *l;
-
-	if (k + 24 >= b->nr_outs)
-		return;
-	l = &e->pool.all[b->tag[b->out[k + 24].seq]];
-	__builtin_prefetch(l, 1);
-	__builtin_prefetch((const char *)l + 64, 1);
-	__builtin_prefetch(&b->out[k + 24].token);
-	st = &e->pool.all[b->tag[b->out[k + 12].seq]].st;
-	__builtin_prefetch(&st->log[st->nr], 1);
-	__builtin_prefetch(&st->text[st->text_len], 1);
-	__builtin_prefetch(st->word, 1);
-}
-
 static void engine_commit(struct engine *e)
 {
 	const struct batch *b = &e->batch;
@@ -322,7 +306,6 @@ static void engine_commit(struct engine *e)
 		const struct batch_out *o = &b->out[k];
 		struct live *l;
 
-		look_ahead(e, k);
 		i = (uint32_t)b->tag[o->seq];
 		l = &e->pool.all[i];
 		ended = l->st.score ? stream_score(&l->st, o)

@@ -9,6 +9,9 @@
 #ifndef DAEMON_POOL_H
 #define DAEMON_POOL_H
 
+#include <assert.h>
+#include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "daemon/stream.h"
@@ -17,13 +20,17 @@ struct desk;
 
 #define POOL_NONE UINT32_MAX
 
+/* What a usual token touches of it is one cache line. */
 struct live {
 	_Alignas(64) struct desk *desk; /* borrowed: the session's */
 	uint32_t seq;  /* its number with the scheduler; POOL_NONE before */
-	uint32_t text; /* 1: with the text worker */
+	uint32_t slot; /* st.slot */
 	struct stream st;
 	uint32_t place; /* in order[] */
+	bool text;	/* with the text worker */
 };
+
+static_assert(offsetof(struct live, st.log_len) == 64, "one line a token");
 
 /* What each round asks of each of them, packed. */
 struct glance {

@@ -65,6 +65,8 @@ static void queue(struct engine *e, uint32_t i, bool recovered)
 		.recovered = recovered,
 		.deadline_ns = r->deadline_ns,
 		.ids = st->ids,
+		.out = &st->log->token,
+		.out_stride = sizeof(*st->log) / sizeof(st->log->token),
 		.prompt_len = st->prompt_len,
 		.known = st->prompt_len + (st->score ? 0 : st->nr),
 		.max_len = st->prompt_len + st->max_tokens,
@@ -94,6 +96,7 @@ static void adopt(struct engine *e, struct desk *d, uint32_t slot, bool text,
 	const struct llm_record *r = l->st.record;
 
 	l->desk = d;
+	l->slot = slot;
 	account_begin(d->account);
 	d->stream[slot] = i;
 	e->pool.glance[i] = (struct glance){
@@ -106,7 +109,7 @@ static void adopt(struct engine *e, struct desk *d, uint32_t slot, bool text,
 		queue(e, i, recovered);
 		return;
 	}
-	l->text = 1;
+	l->text = true;
 	e->nr_text++;
 	worker_give(e->worker, i, d->session->base + r->text_in_off,
 		    r->text_in_size, r->flags);
@@ -424,7 +427,7 @@ static void take_text(struct engine *e, const struct worker_result *w)
 	uint32_t max_tokens;
 	int ret = w->error;
 
-	e->pool.all[w->job].text = 0;
+	e->pool.all[w->job].text = false;
 	e->nr_text--;
 	if (!ret)
 		ret = admit_lengths(&e->limits, r->op, w->nr, asked,

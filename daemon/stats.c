@@ -22,7 +22,8 @@ void stats_step_begin(struct engine *e, uint64_t now_ns)
 
 	if (nr > BOARD_MAX_ROWS)
 		nr = BOARD_MAX_ROWS;
-	for (i = 0; i < nr; i++) {
+	/* the rows of the step before stand there still */
+	for (i = 0; i < nr && !e->batch.same_seqs; i++) {
 		const struct glance *g = &e->pool.glance[e->batch.tag[i]];
 
 		b->row[i].session = g->session;

@@ -137,6 +137,25 @@ static bool is_ascii(const uint8_t *s, uint32_t n)
 	return all < 0x80;
 }
 
+/* The token's text by way of the decoder, at most @room bytes. */
+static __attribute__((noinline)) long put_decoded(struct stream *st,
+						  const struct stream_text *tx,
+						  uint32_t token, uint32_t room)
+{
+	uint8_t *out = st->text + st->text_len, piece[PIECE_MAX];
+	uint32_t n;
+
+	if (tx->vocab)
+		return decode_feed(&st->decode, tx->vocab, token, out, room);
+	n = tx->be->piece(tx->be, token, piece);
+	if (room < DECODE_CAP(PIECE_MAX))
+		return -ENOSPC;
+	if (st->decode.nr_pending || !is_ascii(piece, n))
+		return decode_bytes(&st->decode, piece, n, out, room);
+	memcpy(out, piece, n);
+	return n;
+}
+
 /*
  * The token's text behind what is there.  Three bytes are kept for the end
  * (a character cut short).  Returns its size, or -ENOSPC.
@@ -144,23 +163,17 @@ static bool is_ascii(const uint8_t *s, uint32_t n)
 static inline long put_text(struct stream *st, const struct stream_text *tx,
 			    uint32_t token)
 {
-	uint32_t room = st->text_size - st->text_len, n;
-	uint8_t *out = st->text + st->text_len, piece[PIECE_MAX];
+	uint32_t room = st->text_size - st->text_len;
 
 	if (!st->text_size)
 		return 0;
-	if (room < UTF8_BROKEN_SIZE)
-		return -ENOSPC;
-	room -= UTF8_BROKEN_SIZE;
-	if (tx->vocab)
-		return decode_feed(&st->decode, tx->vocab, token, out, room);
-	if (room < DECODE_CAP(PIECE_MAX))
-		return -ENOSPC;
-	n = tx->be->piece(tx->be, token, out);
-	if (tx->be->ascii || (!st->decode.nr_pending && is_ascii(out, n)))
-		return n;
-	memcpy(piece, out, n);
-	return decode_bytes(&st->decode, piece, n, out, room);
+	if (room < UTF8_BROKEN_SIZE + DECODE_CAP(PIECE_MAX) || !tx->be->ascii)
+		return room < UTF8_BROKEN_SIZE
+			       ? -ENOSPC
+			       : put_decoded(st, tx, token,
+					     room - UTF8_BROKEN_SIZE);
+	/* nothing of it can be half a character */
+	return tx->be->piece(tx->be, token, st->text + st->text_len);
 }
 
 /* The alternatives of the token that comes next; how many. */
@@ -197,6 +210,17 @@ static void set_end(struct stream *st, enum llm_end end, uint32_t detail)
 {
 	st->record->detail = detail;
 	st->end = end;
+	st->usual_to = 0;
+}
+
+static inline bool is_eos(const struct model_info *m, uint32_t token)
+{
+	uint32_t i;
+
+	for (i = 0; i < m->nr_eos; i++)
+		if (m->eos[i] == token)
+			return true;
+	return false;
 }
 
 /* Is @token one that ends the stream?  DETAIL_NONE: no. */
@@ -206,9 +230,8 @@ static uint32_t end_token(const struct stream *st, const struct model_info *m,
 	const struct sampling *sp = &st->sampling;
 	uint32_t i;
 
-	for (i = 0; !st->ignore_eos && i < m->nr_eos; i++)
-		if (m->eos[i] == token)
-			return LLM_DETAIL_EOS;
+	if (!st->ignore_eos && is_eos(m, token))
+		return LLM_DETAIL_EOS;
 	if (!st->nr_stop_ids)
 		return LLM_DETAIL_NONE;
 	for (i = sp->nr_end_ids - st->nr_stop_ids; i < sp->nr_end_ids; i++)
@@ -243,8 +266,10 @@ static void finish_text(struct stream *st)
 	t->flags |= LLM_TOK_F_UTF8;
 }
 
-bool stream_token(struct stream *st, const struct stream_text *tx,
-		  const struct batch_out *out)
+/* A token of which anything may be true. */
+static __attribute__((noinline)) bool token_at_length(
+	struct stream *st, const struct stream_text *tx,
+	const struct batch_out *out)
 {
 	const struct model_info *m = &tx->be->info;
 	uint32_t how, token = out->token, flags = 0, len = st->text_len;
@@ -297,6 +322,36 @@ bool stream_token(struct stream *st, const struct stream_text *tx,
 	return true;
 }
 
+bool stream_token(struct stream *st, const struct stream_text *tx,
+		  const struct batch_out *out)
+{
+	uint32_t token = out->token, flags = LLM_TOK_F_UTF8;
+	struct llm_tok *t;
+	long size;
+
+	if (st->nr >= st->usual_to || is_eos(&tx->be->info, token) ||
+	    bug(BUG_PUBLISH_FIRST))
+		return token_at_length(st, tx, out);
+	size = put_text(st, tx, token);
+	if (size < 0) {
+		set_end(st, LLM_END_LENGTH, LLM_DETAIL_TEXT_FULL);
+		return true;
+	}
+	mark(MARK_PIECE);
+	if (tx->vocab && vocab_special(tx->vocab, token))
+		flags |= LLM_TOK_F_SPECIAL;
+	if (!tx->be->ascii && st->decode.nr_pending)
+		flags &= ~LLM_TOK_F_UTF8;
+	st->text_len += (uint32_t)size;
+	t = &st->log[st->nr++];
+	t->token = token;
+	t->logprob_bits = NOT_ASKED;
+	t->text_end = st->text_len;
+	t->flags = flags;
+	mark(MARK_LOG);
+	return false;
+}
+
 bool stream_score(struct stream *st, const struct batch_out *out)
 {
 	if (st->end)
@@ -339,7 +394,16 @@ static uint32_t deliverable(const struct stream *st)
 	return n;
 }
 
-bool stream_commit_held(struct stream *st)
+/* From the next token on nothing is left to be done but store and publish. */
+static uint32_t usual_to(const struct stream *st)
+{
+	if (st->end || st->score || st->stops || st->logprobs ||
+	    st->nr_stop_ids || !st->nr || st->nr < st->min_tokens)
+		return 0;
+	return st->max_tokens - 1;
+}
+
+bool stream_commit(struct stream *st)
 {
 	uint32_t n = deliverable(st);
 	uint32_t state = st->end ? LLM_ST_END : LLM_ST_RUNNING;
@@ -356,6 +420,7 @@ bool stream_commit_held(struct stream *st)
 	/* the delivery; pairs with the client's acquire of the word */
 	shm_publish(st->word, LLM_COMMIT(st->gen, state, st->end, n));
 	st->tail = n;
+	st->usual_to = usual_to(st);
 	mark(MARK_COMMIT);
 	return true;
 }

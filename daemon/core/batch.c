@@ -24,8 +24,8 @@ int batch_init(struct batch *b, uint32_t max_tokens, uint32_t max_seqs,
 	b->slot = calloc(max_tokens, sizeof(*b->slot));
 	b->query_start = calloc((size_t)max_seqs + 1, sizeof(*b->query_start));
 	b->context_len = calloc(max_seqs, sizeof(*b->context_len));
-	b->block_table =
-		calloc((size_t)max_seqs * max_blocks, sizeof(*b->block_table));
+	b->block_table = table_alloc((size_t)max_seqs * max_blocks,
+				     sizeof(*b->block_table));
 	b->tag = calloc(max_seqs, sizeof(*b->tag));
 	b->out = table_alloc(max_tokens, sizeof(*b->out));
 	b->alt = calloc(max_tokens, sizeof(*b->alt));
@@ -47,7 +47,7 @@ void batch_deinit(struct batch *b)
 	free(b->slot);
 	free(b->query_start);
 	free(b->context_len);
-	free(b->block_table);
+	table_free(b->block_table);
 	free(b->tag);
 	table_free(b->out);
 	free(b->alt);

@@ -14,6 +14,7 @@
 #ifndef CORE_BATCH_H
 #define CORE_BATCH_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #define KV_BLOCK 16u /* tokens of KV in a block */
@@ -65,8 +66,7 @@ struct batch_out {
 	const struct sampling *sampling; /* borrowed; NULL for BATCH_SCORE */
 	/*
 	 * For penalties; borrowed: all tokens before the one sampled.  Where
-	 * `sampling` has no penalty, only those of whole blocks and the prompt
-	 * are sure to be there.
+	 * `sampling` has no penalty, only the prompt is sure to be there.
 	 */
 	const uint32_t *history; /* [prompt_len + position] */
 	uint32_t prompt_len;
@@ -94,7 +94,8 @@ struct batch {
 	uint32_t *query_start; /* [nr_seqs + 1] first row of each; end */
 	uint32_t *context_len; /* [nr_seqs] tokens of KV after this step */
 	uint32_t *block_table; /* [nr_seqs][max_blocks] block ids */
-	uint64_t *tag; /* [nr_seqs] the caller's name for the sequence */
+	uint64_t *tag;	/* [nr_seqs] the caller's name for the sequence */
+	bool same_seqs; /* nr_seqs and tag[] are those of the step before */
 	struct batch_out *out; /* [nr_outs], at most max_tokens */
 	struct batch_alt *alt; /* [max_tokens] what out[].alt points to */
 };

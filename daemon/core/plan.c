@@ -16,7 +16,8 @@ int plan_init(struct plan *p, uint32_t max_seqs)
 	p->seq = calloc(max_seqs, sizeof(*p->seq));
 	p->table_id = calloc(max_seqs, sizeof(*p->table_id));
 	p->table_len = calloc(max_seqs, sizeof(*p->table_len));
-	if (!p->seq || !p->table_id || !p->table_len) {
+	p->steady = calloc(max_seqs, sizeof(*p->steady));
+	if (!p->seq || !p->table_id || !p->table_len || !p->steady) {
 		plan_deinit(p);
 		return -ENOMEM;
 	}
@@ -28,20 +29,39 @@ void plan_deinit(struct plan *p)
 	free(p->seq);
 	free(p->table_id);
 	free(p->table_len);
+	free(p->steady);
 	memset(p, 0, sizeof(*p));
 }
 
 void plan_begin(struct plan *p, struct batch *b)
 {
+	p->nr_steady = 0;
+	p->nr_before = b->nr_seqs;
 	batch_reset(b);
 	if (p->batch == b)
 		return;
 	p->batch = b;
+	p->nr_before = 0;
 	memset(p->table_id, 0, p->max_seqs * sizeof(*p->table_id));
+	memset(p->steady, 0, p->max_seqs * sizeof(*p->steady));
 }
 
-static void copy_table(struct plan *p, struct batch *b, uint32_t row,
-		       const struct seq *q)
+void plan_end(struct plan *p, struct batch *b)
+{
+	b->same_seqs = b->nr_seqs == p->nr_before && b->nr_seqs == p->nr_steady;
+}
+
+/* Something else is written into these places. */
+static inline void unsteady(struct plan *p, uint32_t seq, uint32_t out)
+{
+	p->steady[seq] = 0;
+	if (out < p->max_seqs)
+		p->steady[out] = 0;
+}
+
+static __attribute__((noinline)) void copy_table(struct plan *p,
+						 struct batch *b, uint32_t row,
+						 const struct seq *q)
 {
 	uint32_t *to = b->block_table + (size_t)row * b->max_blocks, from = 0;
 
@@ -56,11 +76,12 @@ static void copy_table(struct plan *p, struct batch *b, uint32_t row,
 }
 
 /* The row at @row, token @pos of @q, wants an output. */
-static void add_out(struct batch *b, const struct seq *q, uint32_t row,
-		    uint32_t pos)
+static void add_out(struct plan *p, struct batch *b, const struct seq *q,
+		    uint32_t row, uint32_t pos)
 {
-	struct batch_out *o = &b->out[b->nr_outs++];
+	struct batch_out *o = &b->out[b->nr_outs];
 
+	unsteady(p, b->nr_seqs, b->nr_outs++);
 	o->row = row;
 	o->seq = b->nr_seqs;
 	o->want = q->score ? BATCH_SCORE : BATCH_SAMPLE;
@@ -84,12 +105,27 @@ static inline uint32_t tail_slot(struct seq *q)
 	return q->tail_slot;
 }
 
-/* The output of @q, which decodes, after its row @row. */
-static inline void decode_row(struct seq *q, struct batch_out *o, uint32_t row)
+/*
+ * All of @q, number @id, that does not change from step to step while it
+ * decodes in place @at, row @row, output @out.
+ */
+static __attribute__((noinline)) void decode_row(struct plan *p,
+						 struct batch *b,
+						 const struct seq *q,
+						 uint32_t id, uint32_t at,
+						 uint32_t row, uint32_t out)
 {
+	struct batch_out *o = &b->out[out];
+
+	unsteady(p, at, out);
+	if (at == row && at == out)
+		p->steady[at] = q->table_id;
+	b->tag[at] = q->tag;
+	b->query_start[at + 1] = row + 1;
+	p->seq[at] = id;
 	o->row = row;
+	o->seq = at;
 	o->want = BATCH_SAMPLE;
-	o->position = q->known - q->prompt_len;
 	o->nr_alt = q->nr_alt;
 	o->sampling = q->sampling;
 	o->history = q->ids;
@@ -97,21 +133,21 @@ static inline void decode_row(struct seq *q, struct batch_out *o, uint32_t row)
 }
 
 /*
- * What planning costs at a thousand streams is decided here: two lines of the
+ * What planning costs at a thousand streams is decided here: one line of the
  * sequence, one of the output, and arrays walked in order; asked for ahead,
  * the lines are there in time.
  */
 uint32_t plan_decode(struct plan *p, struct batch *b, struct seq *seqs,
 		     const uint32_t *ids, uint32_t nr, uint64_t *ret_reads)
 {
-	uint32_t row = b->nr_tokens, at = b->nr_seqs, n = 0, i;
+	const uint32_t row = b->nr_tokens, at = b->nr_seqs;
+	const bool level = row == at && at == b->nr_outs; /* as in steady[] */
 	uint32_t *restrict token = b->token + row;
 	uint32_t *restrict position = b->position + row;
 	uint32_t *restrict slot = b->slot + row;
-	uint64_t *restrict tag = b->tag + at;
-	uint32_t *restrict seq = p->seq + at;
+	uint32_t *restrict context = b->context_len + at;
 	struct batch_out *restrict out = b->out + b->nr_outs;
-	uint32_t room = b->max_tokens - row;
+	uint32_t room = b->max_tokens - row, n = 0, i;
 	uint64_t reads = 0;
 
 	room = room < b->max_seqs - at ? room : b->max_seqs - at;
@@ -119,34 +155,32 @@ uint32_t plan_decode(struct plan *p, struct batch *b, struct seq *seqs,
 		struct seq *restrict q = &seqs[ids[i]];
 
 		if (i + 8 < nr) {
-			const struct seq *ahead = &seqs[ids[i + 8]];
-
-			__builtin_prefetch(ahead, 1);
-			__builtin_prefetch(ahead->tail, 1);
+			__builtin_prefetch(&seqs[ids[i + 8]], 1);
 			__builtin_prefetch(&out[n + 8], 1);
 		}
 		if (!seq_can_decode(q))
 			continue;
 		assert(n < room && q->computed + 1 == q->known && !q->score);
-		token[n] = q->tail[q->computed % KV_BLOCK];
-		position[n] = q->computed;
-		slot[n] = tail_slot(q);
-		tag[n] = q->tag;
-		seq[n] = ids[i];
-		decode_row(q, &out[n], row + n);
-		out[n].seq = at + n;
+		if (!level || p->steady[at + n] != q->table_id)
+			decode_row(p, b, q, ids[i], at + n, row + n,
+				   b->nr_outs + n);
+		else
+			p->nr_steady++;
 		if (p->table_id[at + n] != q->table_id ||
 		    p->table_len[at + n] != q->nr_table)
 			copy_table(p, b, at + n, q);
+		token[n] = q->last;
+		position[n] = q->computed;
+		slot[n] = tail_slot(q);
+		out[n].position = q->known - q->prompt_len;
 		q->planned = 1;
 		n++;
-		if (q->known % KV_BLOCK == KV_BLOCK - 1) /* seq_flush() */
-			__builtin_prefetch(q->ids + q->stored, 1);
+		if (q->known % KV_BLOCK == KV_BLOCK - 1)
+			seq_look_ahead(q);
 	}
 	for (i = 0; i < n; i++) {
-		b->context_len[at + i] = position[i] + 1;
-		b->query_start[at + i + 1] = row + i + 1;
-		reads += position[i] + 1;
+		context[i] = position[i] + 1;
+		reads += context[i];
 	}
 	b->nr_tokens += n;
 	b->nr_seqs += n;
@@ -170,8 +204,9 @@ void plan_span(struct plan *p, struct batch *b, uint32_t id,
 		b->position[row] = pos;
 		b->slot[row] = block * KV_BLOCK + pos % KV_BLOCK;
 		if (q->score ? pos >= q->scored : pos + 1 == q->known)
-			add_out(b, q, row, pos);
+			add_out(p, b, q, row, pos);
 	}
+	unsteady(p, b->nr_seqs, b->nr_seqs);
 	copy_table(p, b, b->nr_seqs, q);
 	b->tag[b->nr_seqs] = q->tag;
 	b->context_len[b->nr_seqs] = end;

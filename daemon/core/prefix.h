@@ -97,7 +97,7 @@ struct prefix {
 	uint32_t *domain_heads;	       /* owned: [domain_mask + 1] */
 	uint32_t domain_mask;
 	uint32_t ahead; /* a block whose turn to be evicted comes soon */
-	bool collide; /* test hook: every digest is the same */
+	bool collide;	/* test hook: every digest is the same */
 };
 
 /*

@@ -121,6 +121,8 @@ int sched_add(struct sched *s, const struct sched_request *req,
 	struct seq q = {
 		.tag = req->tag,
 		.ids = req->ids,
+		.out = req->out,
+		.out_stride = req->out_stride,
 		.sampling = req->score ? NULL : req->sampling,
 		.deadline_ns = req->deadline_ns ? req->deadline_ns : UINT64_MAX,
 		.prompt_len = req->prompt_len,
@@ -463,6 +465,7 @@ uint32_t sched_step(struct sched *s, struct batch *b)
 		if (!all)
 			plan_decoding(s, b, cls, s->left);
 	}
+	plan_end(&s->plan, b);
 	s->under_way = b->nr_seqs > 0;
 	return b->nr_tokens;
 }

@@ -86,6 +86,13 @@ struct sched_request {
 	 * What is appended is written behind them, by core/, when it needs it.
 	 */
 	uint32_t *ids;
+	/*
+	 * Or NULL.  Borrowed as well: token i of the output is
+	 * out[i * out_stride] from before its sched_append() on.  Then ids[],
+	 * on pages of its own, is not written for each token.
+	 */
+	const uint32_t *out;
+	uint32_t out_stride;
 	uint32_t prompt_len; /* >= 1; a score: >= 2 */
 	uint32_t known;	     /* >= prompt_len */
 	uint32_t max_len;    /* prompt and all output; what it may grow to */

@@ -7,26 +7,51 @@
 
 #include "daemon/core/kv.h"
 
+/* Token @pos of the output behind ids[]. */
+static inline uint32_t out_token(const struct seq *q, uint32_t pos)
+{
+	return q->out[(size_t)(pos - q->prompt_len) * q->out_stride];
+}
+
 void seq_flush(struct seq *q)
 {
 	assert(q->known <= q->max_len); /* what ids[] has room for */
-	if (q->known - q->stored == KV_BLOCK && q->known % KV_BLOCK == 0) {
-		memcpy(q->ids + q->stored, q->tail, sizeof(q->tail));
-		q->stored = q->known;
-		return;
+	if (!q->out && q->stored < q->known) {
+		assert(q->stored + 1 == q->known);
+		q->ids[q->stored++] = q->last;
 	}
 	for (; q->stored < q->known; q->stored++)
-		q->ids[q->stored] = q->tail[q->stored % KV_BLOCK];
+		q->ids[q->stored] = out_token(q, q->stored);
+}
+
+/* The tokens of @block, all known: where they lie, or in @buf. */
+static const uint32_t *block_ids(const struct seq *q, uint32_t block,
+				 uint32_t buf[KV_BLOCK])
+{
+	uint32_t pos = block * KV_BLOCK, i = 0;
+	const uint32_t *out;
+
+	if (pos + KV_BLOCK <= q->stored)
+		return q->ids + pos;
+	for (; pos + i < q->stored; i++)
+		buf[i] = q->ids[pos + i];
+	out = q->out + (size_t)(pos + i - q->prompt_len) * q->out_stride;
+	for (; i < KV_BLOCK; i++, out += q->out_stride)
+		buf[i] = *out;
+	return buf;
 }
 
 void seq_hash(struct seq *q, struct prefix *p)
 {
+	uint32_t buf[KV_BLOCK];
+
 	if (q->domain == PREFIX_NONE ||
 	    q->nr_indexed + 1 != q->known / KV_BLOCK)
 		return;
-	q->digest = prefix_hash(p, &q->pos, q->ids + q->nr_indexed * KV_BLOCK);
+	q->digest = prefix_hash(p, &q->pos, block_ids(q, q->nr_indexed, buf));
 	q->hashed = true;
-	prefix_prefetch(p, q->table[q->nr_indexed]);
+	__builtin_prefetch(&q->table[q->nr_indexed]);
+	prefix_prefetch(p, q->tail_slot / KV_BLOCK);
 	prefix_look_ahead(p); /* it will want a block soon */
 }
 
@@ -86,7 +111,8 @@ void seq_index(struct seq *q, struct prefix *p)
 		return;
 	assert(q->computed <= q->known);
 	while ((q->nr_indexed + 1) * KV_BLOCK <= q->computed) {
-		const uint32_t *ids = q->ids + q->nr_indexed * KV_BLOCK;
+		uint32_t buf[KV_BLOCK];
+		const uint32_t *ids = block_ids(q, q->nr_indexed, buf);
 		struct prefix_digest digest;
 
 		if (!prefix_is_current(p, &q->pos)) {
@@ -97,6 +123,7 @@ void seq_index(struct seq *q, struct prefix *p)
 			prefix_root(p, q->domain, &q->pos);
 			q->nr_indexed = 0;
 			q->hashed = false;
+			seq_flush(q);
 			ids = q->ids;
 		}
 		digest = q->hashed ? q->digest : prefix_hash(p, &q->pos, ids);

@@ -2,10 +2,11 @@
 /*
  * seq.h - a sequence: `computed` chases `known`.
  *
- * The caller's array ids[] holds the known tokens: the prompt, and all that
- * was appended since, up to the last whole block; those behind it are in
- * tail[] (seq_append(), seq_flush()).  KV is computed for the first `computed`
- * of the known.
+ * The caller's array ids[] holds the known tokens: the prompt, and what was
+ * appended since.  Where the caller keeps its output in a place of its own
+ * (out[], as the engine does), what is appended is copied to ids[] when that
+ * is wanted, not before: see seq_flush().  KV is computed for the first
+ * `computed` of the known.
  * There is no prefill phase and no decode phase: a step computes a span
  * [computed, computed + n).  A chunk, a prefix hit, a resumption after
  * preemption, a recovery after a crash are the same move, from another place.
@@ -38,21 +39,21 @@ enum seq_state {
 };
 
 /*
- * The first two cache lines are what a row of decoding needs: a step walks a
- * thousand of these (measured: plan.c, plan_decode()).
+ * The first cache line is what a row of decoding needs: a step walks a
+ * thousand of these, several times (measured: plan.c, plan_decode()).
  */
 struct seq {
-	/* what the engine gave; constant but for known */
-	_Alignas(64) uint32_t *ids; /* borrowed: [max_len], [stored] valid */
-	const struct sampling *sampling; /* borrowed; NULL for a score */
-	uint64_t tag;
-	uint64_t table_id; /* new for each table that it gets */
+	_Alignas(64) uint64_t table_id; /* new for each table that it gets */
+	const uint32_t *out; /* borrowed, or NULL: see struct sched_request */
+	uint32_t out_stride;
 	uint32_t prompt_len, known;
 	uint32_t computed;
-	uint32_t planned; /* rows in the step under way */
-	uint32_t tenant;
-	uint32_t tail_slot; /* slot of the last token, if it decodes: plan.c */
+	uint32_t planned;   /* rows in the step under way */
+	uint32_t last;	    /* the token appended last */
+	uint32_t tail_slot; /* its slot, if it decodes: plan.c */
 	uint32_t nr_table;
+	uint32_t stored; /* tokens in ids[]; those behind are in out[] */
+	uint32_t tenant;
 	uint8_t nr_alt;	  /* 0..MAX_ALT */
 	uint8_t cls;	  /* enum sched_class */
 	uint8_t state;	  /* enum seq_state; set_state() alone writes it */
@@ -63,15 +64,12 @@ struct seq {
 	bool history : 1; /* its sampling wants all ids, at each output */
 	bool hashed : 1;  /* `digest` is that of the block behind pos */
 
-	/*
-	 * Token p of [stored, known) is tail[p % KV_BLOCK].  ids[] lies on a
-	 * page of its own, so it is written once a block, not once a token.
-	 */
-	uint32_t tail[KV_BLOCK];
-
+	/* what the engine gave */
+	_Alignas(64) uint64_t tag;
+	uint32_t *ids; /* borrowed: [max_len], the first `stored` valid */
+	const struct sampling *sampling; /* borrowed; NULL for a score */
 	/* the last in which it had rows, if not everybody that decodes had */
 	uint64_t step;
-	uint32_t stored;      /* tokens in ids[]; those behind are in tail[] */
 	uint32_t *table;      /* borrowed from sched: [nr_table] */
 	uint64_t deadline_ns; /* UINT64_MAX: none */
 	uint64_t order;	      /* of arrival */
@@ -96,7 +94,7 @@ struct seq {
 	uint32_t next_free;
 };
 
-static_assert(offsetof(struct seq, tail) == 64, "decoding needs two lines");
+static_assert(offsetof(struct seq, tag) == 64, "decoding needs one line");
 
 static inline uint32_t seq_blocks(uint32_t nr_tokens)
 {
@@ -133,11 +131,25 @@ void seq_take_hits(struct seq *q, struct prefix *p, uint32_t nr_hit,
  * now, so that what the index needs is at hand when the block is whole.
  */
 void seq_hash(struct seq *q, struct prefix *p);
+/*
+ * The next token fills a block: ask the cache for what that will touch, and no
+ * token before it did.
+ */
+static inline void seq_look_ahead(const struct seq *q)
+{
+	size_t to = (size_t)(q->known - q->prompt_len) * q->out_stride, i;
+
+	for (i = 64; i < sizeof(*q); i += 64)
+		__builtin_prefetch((const char *)q + i, 1);
+	for (i = 0; i < (size_t)KV_BLOCK * q->out_stride && i < to; i += 16)
+		__builtin_prefetch(q->out + to - 16 - i);
+}
 /* @token is known, behind the others. */
 static inline void seq_append(struct seq *q, struct prefix *p, uint32_t token)
 {
-	q->tail[q->known++ % KV_BLOCK] = token;
-	if (q->known % KV_BLOCK == 0 || q->history)
+	q->last = token;
+	q->known++;
+	if (!q->out || q->history)
 		seq_flush(q);
 	if (q->known % KV_BLOCK == 0)
 		seq_hash(q, p);

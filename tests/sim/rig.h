@@ -52,7 +52,10 @@ struct rig {
 	struct rig_stream *streams;
 	uint32_t nr_streams, vocab;
 	uint64_t now_ns, nr_steps, rows;
-	uint64_t again; /* rows of tokens that had been computed before */
+	uint64_t *tag;	  /* [max_running] those of the last step, */
+	uint32_t nr_tag;  /* so many of them */
+	uint64_t nr_same; /* steps that said to be like the one before */
+	uint64_t again;	  /* rows of tokens that had been computed before */
 	double a_ns, b_ns, c_ns; /* the machine's speed */
 	bool check_all;		 /* every invariant after every step */
 	/* called between step and commit; may be NULL */
@@ -122,9 +125,10 @@ static inline int rig_init(struct rig *r, const struct sched_options *opt,
 	r->kv = calloc((size_t)opt->nr_blocks * KV_BLOCK, sizeof(*r->kv));
 	r->written = calloc((size_t)opt->nr_blocks * KV_BLOCK, 1);
 	r->row_kv = calloc(opt->max_tokens_per_step, sizeof(*r->row_kv));
+	r->tag = calloc(opt->max_running, sizeof(*r->tag));
 	r->streams = calloc(nr_streams, sizeof(*r->streams));
 	r->nr_streams = nr_streams;
-	if (!r->kv || !r->written || !r->row_kv || !r->streams ||
+	if (!r->kv || !r->written || !r->row_kv || !r->tag || !r->streams ||
 	    batch_init(&r->b, opt->max_tokens_per_step, opt->max_running,
 		       seq_blocks(opt->context)))
 		return -1;
@@ -149,6 +153,7 @@ static inline void rig_deinit(struct rig *r)
 	free(r->kv);
 	free(r->written);
 	free(r->row_kv);
+	free(r->tag);
 	batch_deinit(&r->b);
 	sched_deinit(&r->s);
 }
@@ -172,6 +177,9 @@ static inline int rig_submit(struct rig *r, struct rig_stream *st)
 		.recovered = st->in_sched,
 		.deadline_ns = st->deadline_ns,
 		.ids = st->given,
+		/* every other one has its output in a place of its own */
+		.out = st->seed % 2 ? st->ids + st->prompt_len : NULL,
+		.out_stride = 1,
 		.prompt_len = st->prompt_len,
 		.known = st->known,
 		.max_len = st->max_len,
@@ -306,6 +314,19 @@ static inline void rig_run_seq(struct rig *r, uint32_t at)
 	}
 }
 
+/* A step that says it has the sequences of the one before: has it? */
+static inline void rig_same(struct rig *r)
+{
+	size_t size = r->b.nr_seqs * sizeof(*r->tag);
+
+	if (r->b.same_seqs &&
+	    (r->b.nr_seqs != r->nr_tag || memcmp(r->b.tag, r->tag, size)))
+		RIG_BAD(r, "a step that is not like the one before");
+	r->nr_same += r->b.same_seqs;
+	r->nr_tag = r->b.nr_seqs;
+	memcpy(r->tag, r->b.tag, size);
+}
+
 /* Blocks nobody holds and nobody knows lose their bytes, as they may. */
 static inline void rig_scrub(struct rig *r)
 {
@@ -394,6 +415,7 @@ static inline uint32_t rig_step(struct rig *r)
 		return 0;
 	if (n > r->opt.max_tokens_per_step || r->b.nr_outs > n)
 		RIG_BAD(r, "a step of %u tokens", n);
+	rig_same(r);
 	for (i = 0; i < r->b.nr_seqs; i++)
 		rig_run_seq(r, i);
 	for (i = 0; i < n; i++)

@@ -40,6 +40,7 @@ static struct seq enter(uint32_t at, uint32_t known)
 {
 	struct seq q = { .ids = ids,
 			 .known = known,
+			 .stored = known,
 			 .prompt_len = known,
 			 .max_len = 200,
 			 .domain = dom,
