@@ -29,7 +29,6 @@ int main(int argc, char **argv)
 	struct llmc_request req = { .size = LLMC_REQUEST_SIZE };
 	struct llmc_stream *st;
 	struct llmc *session;
-	bool ready = false; /* armed in vain: it is there already */
 	int i, live = 0;
 
 	if (llmc_open(&session, NULL))
@@ -39,20 +38,17 @@ int main(int argc, char **argv)
 		req.user_data = (uint64_t)i;
 		if (llmc_submit(session, &req, &st))
 			return fprintf(stderr, "%s\n", llmc_error()), 1;
-		ready |= llmc_arm(st, 1, 0);
 	}
 	while (live) {
 		struct pollfd p = { .fd = llmc_fd(session), .events = POLLIN };
 
-		poll(&p, 1, ready ? 0 : -1);
-		ready = false;
+		/* wake at 16 tokens of one, or 20 ms after its first */
+		if (!llmc_arm_all(session, 16, 20000))
+			poll(&p, 1, -1);
 		if (llmc_ack(session)) /* the service is gone */
 			return fprintf(stderr, "%s\n", llmc_error()), 1;
 		for (st = NULL; (st = llmc_next(session, st));)
-			if (show(st))
-				live--;
-			else /* wake at 16 tokens, or 20 ms after the first */
-				ready |= llmc_arm(st, 16, 20000);
+			live -= show(st);
 	}
 	llmc_close(session);
 	return 0;

@@ -216,6 +216,11 @@ int llmc_fd(const struct llmc *s);
  * wake will come; 0: armed.  After each wake: llmc_ack(), read, arm again.
  */
 int llmc_arm(struct llmc_stream *st, uint32_t more, uint32_t delay_us);
+/*
+ * The same for all of the session's streams whose end llmc_result() has not
+ * given, at the price of one fence.  1 where one of them has it already.
+ */
+int llmc_arm_all(struct llmc *s, uint32_t more, uint32_t delay_us);
 /* Take the wake-ups off the descriptor; call it before looking.  0, -EPIPE. */
 int llmc_ack(struct llmc *s);
 /*

@@ -199,22 +199,43 @@ static uint32_t want_of(const struct llmc_stream *st, uint32_t more)
 	return more > top - st->read ? top : st->read + more;
 }
 
-int llmc_arm(struct llmc_stream *st, uint32_t more, uint32_t delay_us)
+/* The next arming of @st; a fence must follow, then another look. */
+static void store_wish(struct llmc_stream *st, uint32_t want, uint32_t delay_us)
 {
 	struct llm_wish *h = &st->s->wish[st->slot];
-	uint32_t want = want_of(st, more);
 
 	if (!++st->arm)
 		st->arm = 1;
 	shm_store(&h->delay_us, delay_us);
 	shm_store(&h->how, (uint32_t)LLM_WAKE_BELL);
 	shm_publish(&h->arm_want, (uint64_t)st->arm << 32 | want);
+}
+
+int llmc_arm(struct llmc_stream *st, uint32_t more, uint32_t delay_us)
+{
+	uint32_t want = want_of(st, more);
+
+	store_wish(st, want, delay_us);
 	/*
 	 * The wish is out before the word is read again; pairs with the fence
 	 * between the engine's commits and its look at the wishes.
 	 */
 	shm_fence();
 	return enough(st, want);
+}
+
+int llmc_arm_all(struct llmc *s, uint32_t more, uint32_t delay_us)
+{
+	struct llmc_stream *st, *end = s->streams + s->su.nr_streams;
+
+	for (st = s->streams; st < end; st++)
+		if (st->held && !st->seen)
+			store_wish(st, want_of(st, more), delay_us);
+	shm_fence(); /* as in llmc_arm(), once for all of them */
+	for (st = s->streams; st < end; st++)
+		if (st->held && !st->seen && enough(st, want_of(st, more)))
+			return 1;
+	return 0;
 }
 
 /*

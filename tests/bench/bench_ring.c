@@ -16,6 +16,7 @@
 #include <stdbool.h>
 
 #define MAX_SESSIONS 16u
+#define OVER	     UINT32_MAX /* seen: all of it, and its end */
 
 static struct raw sessions[MAX_SESSIONS];
 static uint32_t seen[MAX_SESSIONS][RAW_STREAMS];
@@ -36,7 +37,11 @@ static uint64_t cpu_ns(pid_t pid)
 	return ns;
 }
 
-/* Read what is new in a session; arm for @every more.  False: all ended. */
+/*
+ * Read what is new in a session; where @every, arm each stream for so many
+ * more as llmc_arm_all() does: the wishes, one fence, another look.  False:
+ * all ended.
+ */
 static bool read_session(uint32_t k, uint32_t nr, uint32_t every,
 			 uint64_t *tokens, bool *sleepy)
 {
@@ -48,23 +53,30 @@ static bool read_session(uint32_t k, uint32_t nr, uint32_t every,
 		uint64_t w = raw_peek(r, i);
 		const struct llm_tok *log;
 
-		if (LLM_COMMIT_GEN(w) != r->gen[i]) {
-			live = true;
-			if (every && raw_arm(r, i, 1, LLM_WAKE_BELL))
-				*sleepy = false;
+		if (seen[k][i] == OVER)
 			continue;
+		if (LLM_COMMIT_GEN(w) == r->gen[i]) {
+			log = raw_log(r, i);
+			for (t = seen[k][i]; t < LLM_COMMIT_TAIL(w); t++)
+				checksum += log[t].token + log[t].text_end;
+			*tokens += t - seen[k][i];
+			seen[k][i] = t;
+			if (LLM_COMMIT_STATE(w) == LLM_ST_END) {
+				seen[k][i] = OVER;
+				continue;
+			}
 		}
-		log = raw_log(r, i);
-		for (t = seen[k][i]; t < LLM_COMMIT_TAIL(w); t++)
-			checksum += log[t].token + log[t].text_end;
-		*tokens += t - seen[k][i];
-		seen[k][i] = t;
-		if (LLM_COMMIT_STATE(w) == LLM_ST_END)
-			continue;
 		live = true;
-		if (every && raw_arm(r, i, t + every, LLM_WAKE_BELL))
-			*sleepy = false;
+		if (every)
+			raw_store_wish(r, i, seen[k][i] + every, LLM_WAKE_BELL);
 	}
+	if (!every || !live)
+		return live;
+	shm_fence(); /* the wishes are out before the words are read again */
+	for (i = 0; i < nr && *sleepy; i++)
+		if (seen[k][i] != OVER &&
+		    raw_done(r, i, raw_peek(r, i), seen[k][i] + every))
+			*sleepy = false;
 	return live;
 }
 
@@ -126,7 +138,7 @@ static uint64_t read_all(uint32_t n, uint32_t per, uint32_t every)
 		for (k = 0; k < n; k++) {
 			ready[k] = p[k].revents & POLLIN;
 			if (ready[k])
-				raw_sleep(&sessions[k], 0);
+				raw_ack(&sessions[k]);
 		}
 	}
 	return tokens;

@@ -330,9 +330,9 @@ static inline int raw_done(const struct raw *r, uint32_t slot, uint64_t w,
 		LLM_COMMIT_STATE(w) == LLM_ST_END);
 }
 
-/* True: no need to sleep. */
-static inline int raw_arm(struct raw *r, uint32_t slot, uint32_t want,
-			  uint32_t how)
+/* Half of arming: a fence must follow, then another look. */
+static inline void raw_store_wish(struct raw *r, uint32_t slot, uint32_t want,
+				  uint32_t how)
 {
 	struct llm_wish *h = raw_wish(r, slot);
 
@@ -341,33 +341,48 @@ static inline int raw_arm(struct raw *r, uint32_t slot, uint32_t want,
 	shm_store(&h->delay_us, 0u);
 	shm_store(&h->how, how);
 	shm_publish(&h->arm_want, (uint64_t)r->arm[slot] << 32 | want);
+}
+
+/* True: no need to sleep. */
+static inline int raw_arm(struct raw *r, uint32_t slot, uint32_t want,
+			  uint32_t how)
+{
+	raw_store_wish(r, slot, want, how);
 	shm_fence(); /* the wish is out before the word is read again */
 	return raw_done(r, slot, raw_peek(r, slot), want);
+}
+
+/* Take what woke us off the descriptor, before looking.  0, or -1: gone. */
+static inline int raw_ack(struct raw *r)
+{
+	char b[64];
+	ssize_t n = 1;
+
+	if (r->device) /* pairs with the engine's release of the bell */
+		shm_store(&raw_ctl(r)->bell_seen,
+			  shm_acquire(&raw_eng(r)->bell));
+	else
+		while ((n = recv(r->conn, b, sizeof(b), MSG_DONTWAIT)) ==
+		       (ssize_t)sizeof(b))
+			;
+	if (n == 0)
+		return -1;
+	shm_fence(); /* drained, then looked */
+	return 0;
 }
 
 /* 1 woken, 0 time-out, -1 the service is gone. */
 static inline int raw_sleep(struct raw *r, int timeout_ms)
 {
 	struct pollfd p = { r->conn, POLLIN, 0 };
-	char b[64];
-	int woken = poll(&p, 1, timeout_ms) > 0;
-	ssize_t n = 1;
 
-	if (r->device && woken) {
-		if (p.revents & (POLLERR | POLLHUP))
-			return -1;
-		/* pairs with the engine's release of the bell */
-		shm_store(&raw_ctl(r)->bell_seen,
-			  shm_acquire(&raw_eng(r)->bell));
+	if (poll(&p, 1, timeout_ms) <= 0) {
+		shm_fence(); /* as after draining */
+		return 0;
 	}
-	while (!r->device && woken &&
-	       (n = recv(r->conn, b, sizeof(b), MSG_DONTWAIT)) ==
-		       (ssize_t)sizeof(b))
-		;
-	if (woken && n == 0)
+	if (r->device && p.revents & (POLLERR | POLLHUP))
 		return -1;
-	shm_fence(); /* drained, then looked */
-	return woken;
+	return raw_ack(r) ? -1 : 1;
 }
 
 static inline void raw_futex_sleep(struct raw *r, uint32_t slot, uint64_t w,

@@ -632,7 +632,8 @@ TEST(text_ends_that_go_back_give_no_text)
 
 /* ---- loops, threads ---------------------------------------------------- */
 
-TEST(one_poll_loop_carries_many_streams)
+/* 32 streams in one loop; @all: armed together, else one by one. */
+static void own_loop(bool all)
 {
 	struct rig *r = rig_new((struct rig){ .e.per_step = 3 });
 	struct llmc_options o = { .nr_streams = 32, .sq_entries = 32 };
@@ -649,11 +650,12 @@ TEST(one_poll_loop_carries_many_streams)
 		q = ids_request(&(uint32_t){ 1000 * i }, 1, 10 + i);
 		q.user_data = i;
 		CHECK_EQ(llmc_submit(r->c, &q, &st), 0);
-		again |= llmc_arm(st, 4, 0);
+		again |= !all && llmc_arm(st, 4, 0);
 	}
 	while (live) {
 		struct pollfd p = { llmc_fd(r->c), POLLIN, 0 };
 
+		again |= all && llmc_arm_all(r->c, 4, 0);
 		CHECK(poll(&p, 1, again ? 0 : 5000) == 1 || again);
 		again = false;
 		CHECK_EQ(llmc_ack(r->c), 0);
@@ -671,10 +673,20 @@ TEST(one_poll_loop_carries_many_streams)
 				continue;
 			}
 			CHECK_EQ(n, -EAGAIN);
-			again |= llmc_arm(st, 4, 0);
+			again |= !all && llmc_arm(st, 4, 0);
 		}
 	}
 	rig_close(r);
+}
+
+TEST(one_poll_loop_carries_many_streams)
+{
+	own_loop(false);
+}
+
+TEST(streams_are_armed_together_at_the_price_of_one_fence)
+{
+	own_loop(true);
 }
 
 TEST(a_ping_comes_back)
