@@ -308,8 +308,7 @@ static void engine_commit(struct engine *e)
 
 		i = (uint32_t)b->tag[o->seq];
 		l = &e->pool.all[i];
-		ended = l->st.score ? stream_score(&l->st, o)
-				    : stream_token(&l->st, &e->text, o);
+		ended = stream_token(&l->st, &e->text, o);
 		/* one commit a stream, whatever number of outputs */
 		if (k + 1 < b->nr_outs && o[1].seq == o->seq)
 			continue;

@@ -266,6 +266,21 @@ static void finish_text(struct stream *st)
 	t->flags |= LLM_TOK_F_UTF8;
 }
 
+/* Of a score: the log entry of the prompt token judged. */
+static bool score_token(struct stream *st, const struct batch_out *out)
+{
+	if (st->end)
+		return true;
+	if (out->position < st->nr) /* computed again: an earlier life's */
+		return false;
+	assert(out->position == st->nr && st->nr < st->log_len);
+	put_log(st, out, out->target, LLM_TOK_F_UTF8);
+	mark(MARK_LOG);
+	if (st->nr + 1 == st->prompt_len)
+		set_end(st, LLM_END_LENGTH, LLM_DETAIL_NONE);
+	return st->end;
+}
+
 /* A token of which anything may be true. */
 static __attribute__((noinline)) bool token_at_length(
 	struct stream *st, const struct stream_text *tx,
@@ -276,6 +291,8 @@ static __attribute__((noinline)) bool token_at_length(
 	bool matched = false;
 	long size = 0;
 
+	if (st->score)
+		return score_token(st, out);
 	if (st->end || st->nr >= st->log_len)
 		return true;
 	if (bug(BUG_PUBLISH_FIRST)) {
@@ -350,20 +367,6 @@ bool stream_token(struct stream *st, const struct stream_text *tx,
 	t->flags = flags;
 	mark(MARK_LOG);
 	return false;
-}
-
-bool stream_score(struct stream *st, const struct batch_out *out)
-{
-	if (st->end)
-		return true;
-	if (out->position < st->nr) /* computed again: an earlier life's */
-		return false;
-	assert(out->position == st->nr && st->nr < st->log_len);
-	put_log(st, out, out->target, LLM_TOK_F_UTF8);
-	mark(MARK_LOG);
-	if (st->nr + 1 == st->prompt_len)
-		set_end(st, LLM_END_LENGTH, LLM_DETAIL_NONE);
-	return st->end;
 }
 
 void stream_stop(struct stream *st, enum llm_end end, uint32_t error,

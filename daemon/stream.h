@@ -120,14 +120,12 @@ void stream_set_prompt(struct stream *st, const struct stream_text *tx,
 		       const uint32_t *ids, uint32_t nr, uint32_t max_tokens);
 
 /*
- * The next token, as the backend computed it (order of @out's position).
- * Stores its text and log entry; true where the stream ends with it (st->end)
+ * The next token, as the backend computed it (order of @out's position); of a
+ * score the prompt token judged.  Stores its text and log entry; true where the stream ends with it (st->end)
  * or ended before it.  Not visible until stream_commit().
  */
 bool stream_token(struct stream *st, const struct stream_text *tx,
 		  const struct batch_out *out);
-/* The same for a score: the log entry of the prompt token judged. */
-bool stream_score(struct stream *st, const struct batch_out *out);
 /*
  * End it where it stands (cancel, deadline, error): what is held back is
  * delivered.  @why: one line or NULL; @error: positive errno or 0.
