@@ -232,7 +232,7 @@ static bool llm_limits_ok(u32 which, const struct llm_limits *l)
 static void llm_limits_move(struct llm_limits *to, u32 which, const struct llm_limits *from)
 {
 	if (which & LLM_LIMIT_WEIGHT)
-		WRITE_ONCE(to->weight, from->weight);	/* read in llm_ring_push() */
+		WRITE_ONCE(to->weight, from->weight);	/* read in llm_ring_put() */
 	if (which & LLM_LIMIT_SESSIONS)
 		to->max_sessions = from->max_sessions;
 	if (which & LLM_LIMIT_STREAMS)

@@ -29,6 +29,7 @@
 #include "session.h"
 #include "trace.h"
 #include "turn.h"
+#include "wait.h"
 
 struct llm_ring {
 	struct llm_area ring;	/* header page, then entries: we write */
@@ -111,14 +112,14 @@ static u32 llm_ring_next_kind(const struct llm_session *s)
 	return s->next != smp_load_acquire(&s->tail) ? LLMD_WORK_SQE : 0;
 }
 
-/* The next item of @s into the ring, which has room. */
-static void llm_ring_push(struct llm_ring *r, struct llm_session *s)
+/* The next item of @s into the ring, which has room.  Its kind; 0: none. */
+static u32 llm_ring_put(struct llm_ring *r, struct llm_session *s)
 {
 	struct llmd_work *w = llm_ring_slot(r, r->tail);
-	bool more;
-	u32 kind;
+	u32 kind = llm_ring_next_kind(s);
 
-	kind = llm_ring_next_kind(s);
+	if (!kind)
+		return 0;
 	w->session = s->id;
 	w->kind = kind;
 	w->uid = s->uid_nr;
@@ -132,23 +133,36 @@ static void llm_ring_push(struct llm_ring *r, struct llm_session *s)
 
 		w->sqe = q->sqe;
 		w->queued_ns = q->queued_ns;
+		trace_llm_queue(w->tenant, s->id, w->sqe.op, w->sqe.stream, w->sqe.gen);
 	} else {
 		memset(&w->sqe, 0, sizeof(w->sqe));	/* what stood here before */
 		w->queued_ns = ktime_get_ns();
 		s->told = kind == LLMD_WORK_OPEN ? llm_epoch : 0;
 	}
-	more = llm_ring_next_kind(s);
-	if (kind) {
-		if (kind == LLMD_WORK_SQE)
-			trace_llm_queue(w->tenant, s->id, w->sqe.op, w->sqe.stream, w->sqe.gen);
-		kref_get(&s->ref);
-		r->owner[r->tail & (r->entries - 1)] = s;
-		r->tail++;
-		llm_pushed++;
-		/* the entry before the tail; pairs with the daemon's acquire */
-		smp_store_release(&r->hdr->tail, r->tail);
+	kref_get(&s->ref);
+	r->owner[r->tail & (r->entries - 1)] = s;
+	r->tail++;
+	llm_pushed++;
+	/* the entry before the tail; pairs with the daemon's acquire */
+	smp_store_release(&r->hdr->tail, r->tail);
+	return kind;
+}
+
+static bool llm_ring_room(const struct llm_ring *r)
+{
+	return r->tail - r->reaped < r->entries;
+}
+
+/* What @s has into the ring at once while nobody waits; else it takes its turns. */
+static void llm_ring_add(struct llm_ring *r, struct llm_session *s)
+{
+	while (llm_ring_next_kind(s)) {
+		if (llm_turn_any() || !llm_ring_room(r)) {
+			llm_turn_join(s);
+			break;
+		}
+		llm_ring_put(r, s);
 	}
-	llm_turn_done(s, kind, more);	/* may drop the list's reference */
 }
 
 /* Take the parked TAKE out, if it is @only (NULL: whichever); the caller finishes it. */
@@ -164,25 +178,31 @@ static struct io_uring_cmd *llm_ring_unpark(const struct io_uring_cmd *only)
 }
 
 /*
- * Fill the ring.  Entries in it, 0 where there is no daemon, -EPROTO.  *@ret_cmd:
- * a TAKE to finish after unlocking, if one was parked and there is work; sleeping
- * ones are woken.
+ * Fill the ring; @s, if not NULL, has something new.  Entries in it, 0 where there
+ * is no daemon, -EPROTO.  *@ret_cmd: a TAKE to finish after unlocking, if one was
+ * parked and there is work; sleeping ones are woken.
  */
-static int llm_ring_pump(struct io_uring_cmd **ret_cmd)
+static int llm_ring_pump(struct llm_session *s, struct io_uring_cmd **ret_cmd)
 {
 	struct llm_ring *r = llm_ring;
-	struct llm_session *s;
-	u32 before;
+	bool attached = r && llm_state != LLM_DAEMON_NONE;
+	u32 before, kind;
 
 	lockdep_assert_held(&llm_ring_lock);
 	*ret_cmd = NULL;
-	if (!r || llm_state == LLM_DAEMON_NONE)
-		return 0;
-	if (!llm_ring_reap(r))
-		return -EPROTO;
+	if (!attached || !llm_ring_reap(r)) {
+		if (s)
+			llm_turn_join(s);
+		return attached ? -EPROTO : 0;
+	}
 	before = r->tail;
-	while (r->tail - r->reaped < r->entries && (s = llm_turn_peek()))
-		llm_ring_push(r, s);
+	if (s)
+		llm_ring_add(r, s);
+	while (llm_ring_room(r) && (s = llm_turn_peek())) {
+		kind = llm_ring_put(r, s);
+		/* may drop the list's reference */
+		llm_turn_done(s, kind, llm_ring_next_kind(s));
+	}
 	WRITE_ONCE(r->hdr->flags, llm_turn_any() ? LLMD_RING_F_OVERFLOW : 0);
 	if (r->tail != r->reaped)
 		*ret_cmd = llm_ring_unpark(NULL);
@@ -217,7 +237,7 @@ static int llm_ring_ready(struct llm_ring *r, u32 *ret_tail)
 	int n;
 
 	spin_lock(&llm_ring_lock);
-	n = llm_ring_pump(&cmd);
+	n = llm_ring_pump(NULL, &cmd);
 	*ret_tail = r->tail;
 	spin_unlock(&llm_ring_lock);
 	llm_ring_finish(cmd);
@@ -419,7 +439,7 @@ static int llm_ring_found(const struct llm_ring *r, u32 tail)
 
 static int llm_ring_sleep(struct llm_ring *r, u32 tail, u32 kicks)
 {
-	return wait_event_interruptible(llm_take_wq, llm_ring_moved(r, tail, kicks));
+	return llm_sleep_on(llm_take_wq, llm_ring_moved(r, tail, kicks));
 }
 
 int llm_ring_take(struct llm_ring *r, u64 timeout_ns)
@@ -487,7 +507,7 @@ int llm_ring_uring_take(struct llm_ring *r, struct io_uring_cmd *cmd, unsigned i
 		return -EIOCBQUEUED;
 	}
 	llm_parked = cmd;
-	llm_ring_pump(&done);	/* work came in between: that is us, or nothing */
+	llm_ring_pump(NULL, &done);	/* work came in between: that is us, or nothing */
 	spin_unlock(&llm_ring_lock);
 	llm_ring_finish(done);
 	return -EIOCBQUEUED;
@@ -535,9 +555,7 @@ void llm_ring_opened(struct llm_session *s)
 
 	spin_lock(&llm_ring_lock);
 	/* with no daemon there is nothing to tell; ATTACH finds it in the table */
-	if (llm_state != LLM_DAEMON_NONE && !s->closed)
-		llm_turn_join(s);
-	llm_ring_pump(&cmd);
+	llm_ring_pump(llm_state != LLM_DAEMON_NONE && !s->closed ? s : NULL, &cmd);
 	spin_unlock(&llm_ring_lock);
 	llm_ring_finish(cmd);
 }
@@ -547,9 +565,7 @@ void llm_ring_submitted(struct llm_session *s)
 	struct io_uring_cmd *cmd;
 
 	spin_lock(&llm_ring_lock);
-	if (!s->closed)
-		llm_turn_join(s);
-	llm_ring_pump(&cmd);
+	llm_ring_pump(s->closed ? NULL : s, &cmd);
 	spin_unlock(&llm_ring_lock);
 	llm_ring_finish(cmd);
 }
@@ -567,7 +583,7 @@ void llm_ring_closed(struct llm_session *s)
 		llm_turn_join(s);	/* CLOSE */
 	else
 		llm_turn_leave(s);
-	llm_ring_pump(&cmd);
+	llm_ring_pump(NULL, &cmd);
 	spin_unlock(&llm_ring_lock);
 	llm_ring_finish(cmd);
 	llm_flight_drop(s);

@@ -94,10 +94,10 @@ void llm_turn_done(struct llm_session *s, bool cost, bool more)
 		t->deficit -= LLM_TURN_COST;
 	if (more)
 		list_move_tail(&s->active, &t->active);
-	if (t->deficit < LLM_TURN_COST)
+	if (t->deficit < LLM_TURN_COST && (more || !list_is_singular(&t->active)))
 		list_move_tail(&t->turn, &llm_turns);
 	if (!more)
-		llm_turn_leave(s);
+		llm_turn_leave(s);	/* the last of its tenant ends its turn */
 }
 
 void llm_turn_sift(bool (*stays)(const struct llm_session *s))

@@ -34,7 +34,7 @@ int llm_wait(struct llm_session *s, u64 timeout_ns)
 		err = wait_event_interruptible_hrtimeout(s->wq, llm_wait_over(s),
 				ns_to_ktime(min_t(u64, timeout_ns, KTIME_MAX)));
 	else
-		err = wait_event_interruptible(s->wq, llm_wait_over(s));
+		err = llm_sleep_on(s->wq, llm_wait_over(s));
 	if (READ_ONCE(s->killed))
 		return -ESHUTDOWN;
 	/* the time-out is relative: not to be restarted */
@@ -59,22 +59,20 @@ static bool llm_wait_wake_one(u64 id)
 int llm_wait_wake(u64 ids, u32 nr)
 {
 	const u64 __user *from = u64_to_user_ptr(ids);
-	u32 i, j, part, woken = 0;
-	u64 id[16];
+	u32 i, woken = 0;
+	u64 id;
 
 	if (nr > LLM_MAX_WAKE)
 		return -EINVAL;
-	for (i = 0; i < nr; i += part) {
-		part = min_t(u32, nr - i, ARRAY_SIZE(id));
-		if (copy_from_user(id, from + i, part * sizeof(*id)))
+	/*
+	 * The bells, rung by the caller, before the queues are looked at; pairs
+	 * with set_current_state() in llm_sleep_on() and the fence in ->poll().
+	 */
+	smp_mb();
+	for (i = 0; i < nr; i++) {
+		if (get_user(id, from + i))
 			return woken ?: -EFAULT;
-		/*
-		 * The bells, rung by the caller, before the queues are looked at; pairs
-		 * with set_current_state() in wait_event() and the fence in ->poll().
-		 */
-		smp_mb();
-		for (j = 0; j < part; j++)
-			woken += llm_wait_wake_one(id[j]);
+		woken += llm_wait_wake_one(id);
 	}
 	return woken;
 }

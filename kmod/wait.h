@@ -11,9 +11,37 @@
 #ifndef LLM_WAIT_H
 #define LLM_WAIT_H
 
+#include <linux/sched/signal.h>
 #include <linux/types.h>
+#include <linux/wait.h>
 
 struct llm_session;
+
+/*
+ * wait_event_interruptible(), but whoever is woken looks at @cond before it goes
+ * back on the queue, where it mostly need not: 110 instructions less a sleep.
+ * 0 or -ERESTARTSYS.
+ */
+#define llm_sleep_on(wq, cond)						\
+({									\
+	DEFINE_WAIT(__wait);						\
+	int __err = 0;							\
+									\
+	might_sleep();							\
+	while (!(cond)) {						\
+		/* on the queue, then cond once more: pairs with the waker's fence */ \
+		prepare_to_wait(&(wq), &__wait, TASK_INTERRUPTIBLE);	\
+		if (cond)						\
+			break;						\
+		if (signal_pending(current)) {				\
+			__err = -ERESTARTSYS;				\
+			break;						\
+		}							\
+		schedule();						\
+	}								\
+	finish_wait(&(wq), &__wait);					\
+	__err;								\
+})
 
 /* Did the bell ring since the client looked? */
 bool llm_wait_bell(const struct llm_session *s);

@@ -137,12 +137,13 @@ void seq_hash(struct seq *q, struct prefix *p);
  */
 static inline void seq_look_ahead(const struct seq *q)
 {
-	size_t to = (size_t)(q->known - q->prompt_len) * q->out_stride, i;
+	size_t span = (size_t)KV_BLOCK * q->out_stride, i;
+	size_t to = (size_t)(q->known - q->prompt_len) * q->out_stride;
 
 	for (i = 64; i < sizeof(*q); i += 64)
 		__builtin_prefetch((const char *)q + i, 1);
-	for (i = 0; i < (size_t)KV_BLOCK * q->out_stride && i < to; i += 16)
-		__builtin_prefetch(q->out + to - 16 - i);
+	for (i = to > span ? to - span : 0; i < to; i += 16)
+		__builtin_prefetch(q->out + i);
 }
 /* @token is known, behind the others. */
 static inline void seq_append(struct seq *q, struct prefix *p, uint32_t token)

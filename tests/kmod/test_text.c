@@ -7,6 +7,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
@@ -141,9 +142,11 @@ KTEST(text_turn, "a prompt written is one user turn; what is read is its text")
 KTEST(text_sleep, "read and write sleep, and wake for text, an end, a signal")
 {
 	struct itimerval soon = { .it_value.tv_usec = 30000 };
+	atomic_int *nr = mmap(NULL, 4096, PROT_READ | PROT_WRITE,
+			      MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	struct writer w;
 	char buf[64];
-	int fd, i;
+	int fd, i, k;
 	pid_t pid;
 
 	serve(&w);
@@ -152,16 +155,17 @@ KTEST(text_sleep, "read and write sleep, and wake for text, an end, a signal")
 	take_prompt(&w, 1);
 	pid = fork();
 	if (!pid) { /* it inherits the descriptor: the same turn */
-		for (i = 0; i < 50; i++)
-			if (read(fd, buf, sizeof(buf)) <= 0)
-				_exit(i != 20);
-		_exit(2);
+		while (read(fd, buf, sizeof(buf)) == 1)
+			(*nr)++;
+		_exit(*nr != 20);
 	}
 	for (i = 0; i < 20; i++) {
-		usleep(5000);
+		usleep(5000); /* it sleeps, mostly */
 		say(&w, "x", LLM_ST_RUNNING, 0);
+		for (k = 0; *nr <= i && k < 10000; k++)
+			usleep(1000);
+		CHECK_EQ(*nr, i + 1);
 	}
-	usleep(20000);
 	say(&w, NULL, LLM_ST_END, LLM_END_STOP);
 	CHECK_EQ(side_wait(pid), 0);
 	/* a write waits for the end of the turn before */
