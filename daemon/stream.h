@@ -121,8 +121,9 @@ void stream_set_prompt(struct stream *st, const struct stream_text *tx,
 
 /*
  * The next token, as the backend computed it (order of @out's position); of a
- * score the prompt token judged.  Stores its text and log entry; true where the stream ends with it (st->end)
- * or ended before it.  Not visible until stream_commit().
+ * score the prompt token judged.  Stores its text and log entry; true where the
+ * stream ends with it (st->end) or ended before it.  Not visible until
+ * stream_commit().
  */
 bool stream_token(struct stream *st, const struct stream_text *tx,
 		  const struct batch_out *out);

@@ -22,6 +22,7 @@
 #include "ring.h"
 #include "session.h"
 #include "sized.h"
+#include "take.h"
 #include "wait.h"
 
 /* ---- the view of a session */
@@ -135,7 +136,7 @@ static long llm_daemon_take(struct llm_ring *r, void __user *arg)
 
 	if (!err && t.flags)
 		err = -EINVAL;
-	return err ?: llm_ring_take(r, t.timeout_ns);
+	return err ?: llm_take(r, t.timeout_ns);
 }
 
 static long llm_daemon_wake(void __user *arg)
@@ -164,7 +165,7 @@ static long llm_daemon_ioctl(struct file *file, unsigned int cmd, unsigned long 
 		llm_ring_detach(r);
 		return 0;
 	case LLMD_IOC_KICK:
-		llm_ring_kick();
+		llm_take_kick();
 		return 0;
 	default:
 		return -ENOTTY;
@@ -173,7 +174,7 @@ static long llm_daemon_ioctl(struct file *file, unsigned int cmd, unsigned long 
 
 static __poll_t llm_daemon_poll(struct file *file, struct poll_table_struct *pt)
 {
-	return llm_ring_poll(file->private_data, file, pt);
+	return llm_take_poll(file->private_data, file, pt);
 }
 
 static int llm_daemon_uring_cmd(struct io_uring_cmd *cmd, unsigned int issue_flags)
@@ -182,12 +183,12 @@ static int llm_daemon_uring_cmd(struct io_uring_cmd *cmd, unsigned int issue_fla
 	int n;
 
 	if (issue_flags & LLM_URING_F_CANCEL) {
-		llm_ring_uring_cancel(cmd, issue_flags);
+		llm_take_uring_cancel(cmd, issue_flags);
 		return 0;
 	}
 	switch (cmd->cmd_op) {
 	case LLMD_URING_TAKE:
-		n = llm_ring_uring_take(cmd->file->private_data, cmd, issue_flags);
+		n = llm_take_uring(cmd->file->private_data, cmd, issue_flags);
 		break;
 	case LLMD_URING_WAKE:
 		w = llm_cmd_payload(cmd);	/* each word is read once */

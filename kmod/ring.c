@@ -10,7 +10,6 @@
  * head is hostile: it counts only while it stands in [reaped, tail].  Elsewhere
  * the ring is full for us, and TAKE says EPROTO.
  */
-#include <linux/hrtimer.h>
 #include <linux/kernel.h>
 #include <linux/ktime.h>
 #include <linux/mm.h>
@@ -18,7 +17,6 @@
 #include <linux/pid.h>
 #include <linux/sched.h>
 #include <linux/slab.h>
-#include <linux/wait.h>
 
 #include "area.h"
 #include "compat.h"
@@ -27,9 +25,9 @@
 #include "quota.h"
 #include "ring.h"
 #include "session.h"
+#include "sleeper.h"
 #include "trace.h"
 #include "turn.h"
-#include "wait.h"
 
 struct llm_ring {
 	struct llm_area ring;	/* header page, then entries: we write */
@@ -50,11 +48,7 @@ static DEFINE_MUTEX(llm_attach_lock);	/* one attaches, or leaves, at a time */
 static struct llm_ring *llm_ring;	/* /dev/llmd is open */
 static u32 llm_state;			/* LLM_DAEMON_NONE or _READY */
 static u32 llm_epoch;
-static u32 llm_kicks;			/* a TAKE sleeps while this stays the same */
-static struct io_uring_cmd *llm_parked;	/* a TAKE; who takes it out finishes it */
 static u64 llm_pushed, llm_redelivered;
-
-static DECLARE_WAIT_QUEUE_HEAD(llm_take_wq);
 
 /* ---- pages */
 
@@ -165,18 +159,6 @@ static void llm_ring_add(struct llm_ring *r, struct llm_session *s)
 	}
 }
 
-/* Take the parked TAKE out, if it is @only (NULL: whichever); the caller finishes it. */
-static struct io_uring_cmd *llm_ring_unpark(const struct io_uring_cmd *only)
-{
-	struct io_uring_cmd *cmd = llm_parked;
-
-	lockdep_assert_held(&llm_ring_lock);
-	if (only && cmd != only)
-		return NULL;
-	llm_parked = NULL;
-	return cmd;
-}
-
 /*
  * Fill the ring; @s, if not NULL, has something new.  Entries in it, 0 where there
  * is no daemon, -EPROTO.  *@ret_cmd: a TAKE to finish after unlocking, if one was
@@ -205,33 +187,13 @@ static int llm_ring_pump(struct llm_session *s, struct io_uring_cmd **ret_cmd)
 	}
 	WRITE_ONCE(r->hdr->flags, llm_turn_any() ? LLMD_RING_F_OVERFLOW : 0);
 	if (r->tail != r->reaped)
-		*ret_cmd = llm_ring_unpark(NULL);
-	/* tail before the queue is looked at; pairs with a sleeper's set_current_state() */
-	if (r->tail != before && wq_has_sleeper(&llm_take_wq))
-		wake_up_interruptible_poll(&llm_take_wq, EPOLLIN | EPOLLRDNORM);
+		*ret_cmd = llm_sleeper_unpark(NULL, r->tail - r->reaped);
+	if (r->tail != before)
+		llm_sleeper_wake();
 	return r->tail - r->reaped;
 }
 
-/* In the task that issued the TAKE.  Nothing is consumed here, so nothing can be lost. */
-LLM_CMD_TW(llm_ring_take_tw)
-{
-	u32 n = 0;
-
-	spin_lock(&llm_ring_lock);
-	if (llm_ring)
-		n = llm_ring->tail - llm_ring->reaped;
-	spin_unlock(&llm_ring_lock);
-	llm_cmd_done(cmd, n, issue_flags);
-}
-
-static void llm_ring_finish(struct io_uring_cmd *cmd)
-{
-	if (cmd)
-		io_uring_cmd_complete_in_task(cmd, llm_ring_take_tw);
-}
-
-/* Entries ready after moving what fits, or -EPROTO; *@ret_tail as it was then. */
-static int llm_ring_ready(struct llm_ring *r, u32 *ret_tail)
+int llm_ring_ready(struct llm_ring *r, u32 *ret_tail)
 {
 	struct io_uring_cmd *cmd;
 	int n;
@@ -240,8 +202,13 @@ static int llm_ring_ready(struct llm_ring *r, u32 *ret_tail)
 	n = llm_ring_pump(NULL, &cmd);
 	*ret_tail = r->tail;
 	spin_unlock(&llm_ring_lock);
-	llm_ring_finish(cmd);
+	llm_sleeper_finish(cmd);
 	return n;
+}
+
+u32 llm_ring_tail(const struct llm_ring *r)
+{
+	return READ_ONCE(r->tail);
 }
 
 /* ---- the daemon comes and goes */
@@ -350,7 +317,7 @@ void llm_ring_close(struct llm_ring *r)
 	mutex_lock(&llm_attach_lock);
 	llm_ring_lose(r);
 	spin_lock(&llm_ring_lock);
-	WARN_ON_ONCE(llm_parked);	/* a parked command holds the file */
+	WARN_ON_ONCE(llm_sleeper_unpark(NULL, 0));	/* a parked command holds the file */
 	llm_ring = NULL;
 	spin_unlock(&llm_ring_lock);
 	mutex_unlock(&llm_attach_lock);
@@ -417,136 +384,6 @@ void llm_ring_detach(struct llm_ring *r)
 	mutex_unlock(&llm_attach_lock);
 }
 
-/* ---- TAKE, asleep */
-
-/*
- * Something new since the ring was empty at @tail, or a kick?  No lock: both
- * move before the wake-up.
- */
-static bool llm_ring_moved(const struct llm_ring *r, u32 tail, u32 kicks)
-{
-	return READ_ONCE(r->tail) != tail || READ_ONCE(llm_kicks) != kicks;
-}
-
-/*
- * What a TAKE that slept says: what was pushed since, without a lock.  At least
- * one where it was not a kick; head is looked at the next time.
- */
-static int llm_ring_found(const struct llm_ring *r, u32 tail)
-{
-	return min(READ_ONCE(r->tail) - tail, LLM_RING_ENTRIES);
-}
-
-static int llm_ring_sleep(struct llm_ring *r, u32 tail, u32 kicks)
-{
-	return llm_sleep_on(llm_take_wq, llm_ring_moved(r, tail, kicks));
-}
-
-int llm_ring_take(struct llm_ring *r, u64 timeout_ns)
-{
-	u32 kicks = READ_ONCE(llm_kicks), tail;
-	int n = llm_ring_ready(r, &tail), err;
-
-	if (n || timeout_ns == ~0ULL)
-		return n;
-	if (timeout_ns)
-		err = wait_event_interruptible_hrtimeout(llm_take_wq,
-				llm_ring_moved(r, tail, kicks),
-				ns_to_ktime(min_t(u64, timeout_ns, KTIME_MAX)));
-	else
-		err = llm_ring_sleep(r, tail, kicks);
-	if (err == -ETIME)
-		return 0;
-	return err ? -EINTR : llm_ring_found(r, tail);
-}
-
-void llm_ring_kick(void)
-{
-	struct io_uring_cmd *cmd;
-
-	spin_lock(&llm_ring_lock);
-	WRITE_ONCE(llm_kicks, llm_kicks + 1);
-	cmd = llm_ring_unpark(NULL);
-	spin_unlock(&llm_ring_lock);
-	wake_up_interruptible(&llm_take_wq);
-	llm_ring_finish(cmd);
-}
-
-__poll_t llm_ring_poll(struct llm_ring *r, struct file *file, struct poll_table_struct *pt)
-{
-	u32 tail;
-	int n;
-
-	poll_wait(file, &llm_take_wq, pt);
-	smp_mb();	/* on the queue before the ring is read; pairs with pump's fence */
-	n = llm_ring_ready(r, &tail);
-	if (n < 0)
-		return EPOLLERR;
-	return n ? EPOLLIN | EPOLLRDNORM : 0;
-}
-
-#if LLM_HAVE_URING_CANCEL
-int llm_ring_uring_take(struct llm_ring *r, struct io_uring_cmd *cmd, unsigned int issue_flags)
-{
-	struct io_uring_cmd *done;
-	u32 tail;
-	int n = llm_ring_ready(r, &tail);
-
-	if (n)
-		return n;
-	/*
-	 * Mark first, publish second: once it is published the command may be
-	 * completed by another task.  Once it is marked it may no longer be finished
-	 * by our return value, only by llm_cmd_done().
-	 */
-	llm_cmd_mark_cancelable(cmd, issue_flags);
-	spin_lock(&llm_ring_lock);
-	if (llm_parked) {
-		spin_unlock(&llm_ring_lock);
-		llm_cmd_done(cmd, -EBUSY, issue_flags);
-		return -EIOCBQUEUED;
-	}
-	llm_parked = cmd;
-	llm_ring_pump(NULL, &done);	/* work came in between: that is us, or nothing */
-	spin_unlock(&llm_ring_lock);
-	llm_ring_finish(done);
-	return -EIOCBQUEUED;
-}
-
-void llm_ring_uring_cancel(struct io_uring_cmd *cmd, unsigned int issue_flags)
-{
-	bool parked;
-
-	spin_lock(&llm_ring_lock);
-	parked = llm_ring_unpark(cmd);
-	spin_unlock(&llm_ring_lock);
-	/* not parked any more: the task work is on its way, it completes the command */
-	if (parked)
-		llm_cmd_done(cmd, -ECANCELED, issue_flags);
-}
-#else
-int llm_ring_uring_take(struct llm_ring *r, struct io_uring_cmd *cmd, unsigned int issue_flags)
-{
-	u32 kicks = READ_ONCE(llm_kicks), tail;
-	int n = llm_ring_ready(r, &tail);
-
-	if (n)
-		return n;
-	/*
-	 * Nobody would tell us that the task dies, and a parked command would hold
-	 * its exit for ever.  Sleep in an io-wq worker instead; those are woken by a
-	 * signal when the request is cancelled.
-	 */
-	if (issue_flags & IO_URING_F_NONBLOCK)
-		return -EAGAIN;
-	return llm_ring_sleep(r, tail, kicks) ? -EINTR : llm_ring_found(r, tail);
-}
-
-void llm_ring_uring_cancel(struct io_uring_cmd *cmd, unsigned int issue_flags)
-{
-}
-#endif
-
 /* ---- sessions */
 
 void llm_ring_opened(struct llm_session *s)
@@ -557,7 +394,7 @@ void llm_ring_opened(struct llm_session *s)
 	/* with no daemon there is nothing to tell; ATTACH finds it in the table */
 	llm_ring_pump(llm_state != LLM_DAEMON_NONE && !s->closed ? s : NULL, &cmd);
 	spin_unlock(&llm_ring_lock);
-	llm_ring_finish(cmd);
+	llm_sleeper_finish(cmd);
 }
 
 void llm_ring_submitted(struct llm_session *s)
@@ -567,7 +404,7 @@ void llm_ring_submitted(struct llm_session *s)
 	spin_lock(&llm_ring_lock);
 	llm_ring_pump(s->closed ? NULL : s, &cmd);
 	spin_unlock(&llm_ring_lock);
-	llm_ring_finish(cmd);
+	llm_sleeper_finish(cmd);
 }
 
 void llm_ring_closed(struct llm_session *s)
@@ -585,7 +422,7 @@ void llm_ring_closed(struct llm_session *s)
 		llm_turn_leave(s);
 	llm_ring_pump(NULL, &cmd);
 	spin_unlock(&llm_ring_lock);
-	llm_ring_finish(cmd);
+	llm_sleeper_finish(cmd);
 	llm_flight_drop(s);
 }
 

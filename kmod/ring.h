@@ -10,11 +10,8 @@
 #ifndef LLM_RING_H
 #define LLM_RING_H
 
-#include <linux/poll.h>
 #include <linux/types.h>
 
-struct file;
-struct io_uring_cmd;
 struct llm_area;
 struct llm_ring;
 struct llm_session;
@@ -43,22 +40,16 @@ int llm_ring_attach(struct llm_ring *r, struct llmd_attach *attach);
 /* The daemon leaves.  Nothing where none is attached. */
 void llm_ring_detach(struct llm_ring *r);
 
+/* ---- for take.c */
+
 /*
- * Wait until there is something in the ring, a KICK, or @timeout_ns have
- * passed (0 = for ever, ~0 = do not wait).  Entries ready; 0: time-out or kick;
- * -EPROTO: head is not in the ring; -EINTR.
+ * Move what fits into the ring.  Entries ready, or -EPROTO: head is not in the
+ * ring.  *@ret_tail: the ring's tail as it was then.
  */
-int llm_ring_take(struct llm_ring *r, u64 timeout_ns);
+int llm_ring_ready(struct llm_ring *r, u32 *ret_tail);
 
-/* End sleeping TAKEs. */
-void llm_ring_kick(void);
-
-/* poll() of the daemon's file. */
-__poll_t llm_ring_poll(struct llm_ring *r, struct file *file, struct poll_table_struct *pt);
-
-/* TAKE by io_uring, and its cancellation: as ->uring_cmd() returns. */
-int llm_ring_uring_take(struct llm_ring *r, struct io_uring_cmd *cmd, unsigned int issue_flags);
-void llm_ring_uring_cancel(struct io_uring_cmd *cmd, unsigned int issue_flags);
+/* The tail as it is now; moves before sleepers are woken. */
+u32 llm_ring_tail(const struct llm_ring *r);
 
 /* ---- for sessions; these do not sleep, but in llm_ring_kill() */
 

@@ -39,10 +39,10 @@ static double report(const char *name, uint64_t *ns, int n, double llm)
 
 	qsort(ns, (size_t)n, sizeof(*ns), by_value);
 	p50 = (double)ns[n / 2];
-	printf("BENCH %-34s %6.1f %6.1f %6.1f", name, p50 / 1e3,
+	printf("BENCH %-34s %6.2f %6.2f %6.2f", name, p50 / 1e3,
 	       (double)ns[n * 9 / 10] / 1e3, (double)ns[n * 99 / 100] / 1e3);
 	if (llm > 0)
-		printf("   %.2f", llm / p50);
+		printf("   %.3f", llm / p50);
 	printf("\n");
 	free(ns);
 	return p50;
