@@ -194,6 +194,55 @@ void nl_close(struct nl *n)
 	n->fd = -1;
 }
 
+int nl_set32(struct nl *n, uint64_t tenant, int attr, uint32_t value)
+{
+	nl_begin(n, LLM_CMD_TENANT_SET, NLM_F_ACK);
+	nl_put64(n, LLM_A_TENANT_KEY, tenant);
+	nl_put32(n, attr, value);
+	return nl_talk(n, NULL, NULL, NULL);
+}
+
+int nl_on_tenant(struct nl *n, int cmd, uint64_t tenant,
+		 void (*each)(void *arg, const struct nlmsghdr *h), void *arg)
+{
+	nl_begin(n, cmd, NLM_F_ACK);
+	nl_put64(n, LLM_A_TENANT_KEY, tenant);
+	return nl_talk(n, each, arg, NULL);
+}
+
+int nl_reset(struct nl *n, uint64_t tenant)
+{
+	return nl_on_tenant(n, LLM_CMD_TENANT_RESET, tenant, NULL, NULL);
+}
+
+void nl_take_tenant(void *arg, const struct nlmsghdr *h)
+{
+	*(struct nl_tenant *)arg = (struct nl_tenant){
+		.key = nl_u64(h, LLM_A_TENANT_KEY),
+		.max_memory = nl_u64(h, LLM_A_TENANT_MAX_MEMORY),
+		.memory = nl_u64(h, LLM_A_TENANT_MEMORY),
+		.set = nl_u32(h, LLM_A_TENANT_SET),
+		.weight = nl_u32(h, LLM_A_TENANT_WEIGHT),
+		.class_ceiling = nl_u32(h, LLM_A_TENANT_CLASS_CEILING),
+		.max_sessions = nl_u32(h, LLM_A_TENANT_MAX_SESSIONS),
+		.max_inflight = nl_u32(h, LLM_A_TENANT_MAX_INFLIGHT),
+		.sessions = nl_u32(h, LLM_A_TENANT_SESSIONS),
+		.streams = nl_u32(h, LLM_A_TENANT_STREAMS),
+		.inflight = nl_u32(h, LLM_A_TENANT_INFLIGHT),
+		.submitted = nl_u64(h, LLM_A_TENANT_SUBMITTED),
+		.refused = nl_u64(h, LLM_A_TENANT_REFUSED),
+	};
+}
+
+struct nl_tenant nl_look(struct nl *n, uint64_t tenant)
+{
+	struct nl_tenant t = { 0 };
+
+	CHECK(nl_on_tenant(n, LLM_CMD_TENANT_GET, tenant, nl_take_tenant, &t) ==
+	      0);
+	return t;
+}
+
 int nl_join(struct nl *n)
 {
 	return setsockopt(n->fd, SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, &n->group,

@@ -47,6 +47,28 @@ const struct nlattr *nl_attr(const struct nlmsghdr *h, int attr);
 uint32_t nl_u32(const struct nlmsghdr *h, int attr);
 uint64_t nl_u64(const struct nlmsghdr *h, int attr);
 
+/* ---- tenants: as nl_talk() */
+
+struct nl_tenant {
+	uint64_t key, max_memory, memory;
+	uint32_t set, weight, class_ceiling, max_sessions, max_inflight;
+	uint32_t sessions, streams, inflight;
+	uint64_t submitted, refused;
+};
+
+int nl_set32(struct nl *n, uint64_t tenant, int attr, uint32_t value);
+int nl_on_tenant(struct nl *n, int cmd, uint64_t tenant,
+		 void (*each)(void *arg, const struct nlmsghdr *h), void *arg);
+int nl_reset(struct nl *n, uint64_t tenant);
+
+/* An @each: into the struct nl_tenant that @arg is. */
+void nl_take_tenant(void *arg, const struct nlmsghdr *h);
+
+/* One that is there and may be seen; else the test ends. */
+struct nl_tenant nl_look(struct nl *n, uint64_t tenant);
+
+/* ---- events */
+
 /* Join the group.  0 or -1 with errno. */
 int nl_join(struct nl *n);
 /* The next event within @ms, or NULL. */

@@ -1,13 +1,16 @@
 // SPDX-License-Identifier: MIT
 /* side.c - see side.h. */
 #include "side.h"
+#include "host.h"
 #include "kt.h"
 
 #include <fcntl.h>
 #include <liburing.h>
 #include <poll.h>
+#include <sched.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 
 #define RING_BYTES (LLMD_RING_HDR + 256 * sizeof(struct llmd_work))
@@ -378,6 +381,25 @@ void echo_stop(struct echo *e)
 	while (e->nr)
 		view_close(&e->v[--e->nr]);
 	daemon_close(&e->d);
+}
+
+void side_as_uid(unsigned uid)
+{
+	if (setresgid(uid, uid, uid) || setresuid(uid, uid, uid))
+		_exit(99);
+}
+
+void side_as_root_of_a_namespace(unsigned uid)
+{
+	char map[32];
+
+	side_as_uid(uid);
+	prctl(PR_SET_DUMPABLE, 1); /* our files in /proc are ours again */
+	if (unshare(CLONE_NEWUSER))
+		_exit(98);
+	snprintf(map, sizeof(map), "0 %u 1\n", uid);
+	if (!host_put("/proc/self/uid_map", map))
+		_exit(97);
 }
 
 int side_wait(pid_t pid)

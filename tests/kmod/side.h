@@ -98,6 +98,12 @@ void echo_start(struct echo *e, enum how how);
 void echo_stop(struct echo *e);
 void *echo_main(void *arg);
 
+/* This process is that user's from here on. */
+void side_as_uid(unsigned uid);
+
+/* The same, and root of a user namespace of its own, where it is user 0. */
+void side_as_root_of_a_namespace(unsigned uid);
+
 /* Wait for a child; its exit status, or 256 + signal. */
 int side_wait(pid_t pid);
 

@@ -286,8 +286,8 @@ static pid_t hostile(const char *path, unsigned uid, uint64_t seed,
 
 	if (pid)
 		return pid;
-	if (uid && (setresgid(uid, uid, uid) || setresuid(uid, uid, uid)))
-		_exit(99);
+	if (uid)
+		side_as_uid(uid);
 	fuzz_main(path, seed, end_ns);
 	_exit(0);
 }

@@ -257,12 +257,6 @@ static void storm_daemon(int ms)
 	_exit(0);
 }
 
-static void as_uid(unsigned uid)
-{
-	if (setresgid(uid, uid, uid) || setresuid(uid, uid, uid))
-		_exit(99);
-}
-
 /* Sessions that can be had now; all are kept open. */
 static int open_all(void)
 {
@@ -292,7 +286,7 @@ KTEST(K14_30, "after a storm all counters of the tenant are as before it")
 	/* a session that lives through it keeps the tenant and its counters */
 	pid[4] = fork();
 	if (!pid[4]) {
-		as_uid(4242);
+		side_as_uid(4242);
 		if (client_open(&keep))
 			_exit(1);
 		if (write(p[1], "x", 1) != 1 || read(go[0], &b, 1) != 1)
@@ -331,7 +325,7 @@ KTEST(K14_30, "after a storm all counters of the tenant are as before it")
 		if (!pid[i] && i == 3)
 			storm_daemon(ms);
 		if (!pid[i]) {
-			as_uid(4242);
+			side_as_uid(4242);
 			storm_client((unsigned)i + 1, ms);
 		}
 	}
@@ -512,7 +506,7 @@ KTEST(K14_33, "who opened is charged, whoever submits")
 	CHECK(socketpair(AF_UNIX, SOCK_STREAM, 0, sp) == 0);
 	pid = fork();
 	if (!pid) {
-		as_uid(1000);
+		side_as_uid(1000);
 		if (open("/dev/llmd", O_RDWR) >= 0 || errno != EACCES)
 			_exit(1);
 		if (client_open(&c) || pass_fd(sp[0], c.fd))

@@ -36,9 +36,8 @@ static int ctl(unsigned uid, const char *line)
 	CHECK(pipe(o) == 0 && pipe(e) == 0);
 	pid = fork();
 	if (!pid) {
-		if (uid &&
-		    (setresgid(uid, uid, uid) || setresuid(uid, uid, uid)))
-			_exit(99);
+		if (uid)
+			side_as_uid(uid);
 		dup2(o[1], 1);
 		dup2(e[1], 2);
 		close(o[0]);

@@ -17,67 +17,6 @@
 
 #define ME 0u /* init runs as root */
 
-static int set32(struct nl *n, uint64_t tenant, int attr, uint32_t value)
-{
-	nl_begin(n, LLM_CMD_TENANT_SET, NLM_F_ACK);
-	nl_put64(n, LLM_A_TENANT_KEY, tenant);
-	nl_put32(n, attr, value);
-	return nl_talk(n, NULL, NULL, NULL);
-}
-
-static int on_tenant(struct nl *n, int cmd, uint64_t tenant,
-		     void (*each)(void *, const struct nlmsghdr *), void *arg)
-{
-	nl_begin(n, cmd, NLM_F_ACK);
-	nl_put64(n, LLM_A_TENANT_KEY, tenant);
-	return nl_talk(n, each, arg, NULL);
-}
-
-static int reset(struct nl *n, uint64_t tenant)
-{
-	return on_tenant(n, LLM_CMD_TENANT_RESET, tenant, NULL, NULL);
-}
-
-struct tenant {
-	uint64_t key, max_memory, memory;
-	uint32_t set, weight, class_ceiling, max_sessions, max_inflight;
-	uint32_t sessions, streams, inflight;
-	uint64_t submitted, refused;
-};
-
-static void take_tenant(void *arg, const struct nlmsghdr *h)
-{
-	*(struct tenant *)arg = (struct tenant){
-		.key = nl_u64(h, LLM_A_TENANT_KEY),
-		.max_memory = nl_u64(h, LLM_A_TENANT_MAX_MEMORY),
-		.memory = nl_u64(h, LLM_A_TENANT_MEMORY),
-		.set = nl_u32(h, LLM_A_TENANT_SET),
-		.weight = nl_u32(h, LLM_A_TENANT_WEIGHT),
-		.class_ceiling = nl_u32(h, LLM_A_TENANT_CLASS_CEILING),
-		.max_sessions = nl_u32(h, LLM_A_TENANT_MAX_SESSIONS),
-		.max_inflight = nl_u32(h, LLM_A_TENANT_MAX_INFLIGHT),
-		.sessions = nl_u32(h, LLM_A_TENANT_SESSIONS),
-		.streams = nl_u32(h, LLM_A_TENANT_STREAMS),
-		.inflight = nl_u32(h, LLM_A_TENANT_INFLIGHT),
-		.submitted = nl_u64(h, LLM_A_TENANT_SUBMITTED),
-		.refused = nl_u64(h, LLM_A_TENANT_REFUSED),
-	};
-}
-
-static struct tenant look(struct nl *n, uint64_t tenant)
-{
-	struct tenant t = { 0 };
-
-	CHECK(on_tenant(n, LLM_CMD_TENANT_GET, tenant, take_tenant, &t) == 0);
-	return t;
-}
-
-static void as_uid(unsigned uid)
-{
-	if (setresgid(uid, uid, uid) || setresuid(uid, uid, uid))
-		_exit(99);
-}
-
 /* ---- what is refused, and how it is said ------------------------------- */
 
 KTEST(nl_strict, "what is wrong with a request is said in a line, and where")
@@ -153,7 +92,7 @@ KTEST(nl_strict, "what is wrong with a request is said in a line, and where")
 	((struct genlmsghdr *)(n.out + NLMSG_HDRLEN))->reserved = 1;
 	CHECK_ERR(nl_talk(&n, NULL, NULL, NULL), EINVAL);
 	/* nothing of it was done */
-	CHECK_ERR(on_tenant(&n, LLM_CMD_TENANT_GET, 7, NULL, NULL), ENOENT);
+	CHECK_ERR(nl_on_tenant(&n, LLM_CMD_TENANT_GET, 7, NULL, NULL), ENOENT);
 	nl_close(&n);
 }
 
@@ -164,25 +103,25 @@ KTEST(nl_limits,
 {
 	struct llm_sqe e = side_entry(LLM_OP_GENERATE, 0, 1);
 	struct client c, more;
-	struct tenant t, before;
+	struct nl_tenant t, before;
 	struct nl n;
 	int i;
 
 	CHECK(nl_open(&n) == 0);
 	CHECK(client_open(&c) == 0);
-	before = look(&n, ME);
+	before = nl_look(&n, ME);
 	CHECK_EQ(before.set, 0);
 	CHECK_EQ(before.sessions, 1);
 	CHECK_EQ(before.streams, SIDE_STREAMS);
 	CHECK(before.memory > SIDE_ARENA + SIDE_LOG);
 
-	CHECK(set32(&n, ME, LLM_A_TENANT_MAX_SESSIONS, 1) == 0);
+	CHECK(nl_set32(&n, ME, LLM_A_TENANT_MAX_SESSIONS, 1) == 0);
 	CHECK_ERR(client_open(&more), EDQUOT);
-	CHECK(set32(&n, ME, LLM_A_TENANT_MAX_SESSIONS, 2) == 0);
+	CHECK(nl_set32(&n, ME, LLM_A_TENANT_MAX_SESSIONS, 2) == 0);
 	CHECK(client_open(&more) == 0);
 	client_close(&more);
 
-	CHECK(set32(&n, ME, LLM_A_TENANT_MAX_INFLIGHT, 3) == 0);
+	CHECK(nl_set32(&n, ME, LLM_A_TENANT_MAX_INFLIGHT, 3) == 0);
 	e.max_tokens = 1;
 	e.len = 4;
 	for (i = 0; i < 3; i++) {
@@ -193,16 +132,16 @@ KTEST(nl_limits,
 	e.stream = 3;
 	client_put(&c, &e);
 	CHECK_ERR(client_enter(&c, 1, 0, 0), EDQUOT);
-	t = look(&n, ME);
+	t = nl_look(&n, ME);
 	CHECK_EQ(t.inflight, 3);
 	CHECK_EQ(t.max_inflight, 3);
 	CHECK_EQ(t.set, LLM_TENANT_SESSIONS | LLM_TENANT_INFLIGHT);
 	CHECK_EQ(t.refused - before.refused, 2);
-	CHECK(set32(&n, ME, LLM_A_TENANT_MAX_INFLIGHT, 4) == 0);
+	CHECK(nl_set32(&n, ME, LLM_A_TENANT_MAX_INFLIGHT, 4) == 0);
 	CHECK_EQ(client_enter(&c, 1, 0, 0), 1);
 	/* back to what everybody has */
-	CHECK(reset(&n, ME) == 0);
-	t = look(&n, ME);
+	CHECK(nl_reset(&n, ME) == 0);
+	t = nl_look(&n, ME);
 	CHECK_EQ(t.set, 0);
 	CHECK_EQ(t.max_inflight, before.max_inflight);
 	CHECK_EQ(t.inflight, 4);
@@ -247,8 +186,9 @@ KTEST(nl_values, "every limit comes back as it was set")
 	}
 	CHECK_EQ(nl_u32((const struct nlmsghdr *)n.in, LLM_A_TENANT_SET),
 		 LLM_TENANT_ALL);
-	CHECK(reset(&n, 777) == 0);
-	CHECK_ERR(on_tenant(&n, LLM_CMD_TENANT_GET, 777, NULL, NULL), ENOENT);
+	CHECK(nl_reset(&n, 777) == 0);
+	CHECK_ERR(nl_on_tenant(&n, LLM_CMD_TENANT_GET, 777, NULL, NULL),
+		  ENOENT);
 	nl_close(&n);
 }
 
@@ -263,8 +203,8 @@ KTEST(nl_stamps, "a tenant's weight and rate come with its next entry, as set")
 	CHECK(nl_open(&n) == 0);
 	CHECK(daemon_open(&d) == 0 && daemon_attach(&d) == 0);
 	CHECK(client_open(&c) == 0);
-	CHECK(set32(&n, ME, LLM_A_TENANT_WEIGHT, 777) == 0);
-	CHECK(set32(&n, ME, LLM_A_TENANT_MAX_TOKEN_RATE, 50) == 0);
+	CHECK(nl_set32(&n, ME, LLM_A_TENANT_WEIGHT, 777) == 0);
+	CHECK(nl_set32(&n, ME, LLM_A_TENANT_MAX_TOKEN_RATE, 50) == 0);
 	client_put(&c, &e);
 	CHECK_EQ(client_enter(&c, 1, 0, 0), 1);
 	CHECK(daemon_take(&d, ~0ull) > 0);
@@ -277,7 +217,7 @@ KTEST(nl_stamps, "a tenant's weight and rate come with its next entry, as set")
 	CHECK_EQ(w->weight, 777);
 	CHECK_EQ(w->token_rate, 50);
 	daemon_ack(&d);
-	CHECK(reset(&n, ME) == 0);
+	CHECK(nl_reset(&n, ME) == 0);
 	client_put(&c, &e);
 	CHECK_EQ(client_enter(&c, 1, 0, 0), 1);
 	CHECK(daemon_take(&d, ~0ull) > 0);
@@ -306,7 +246,7 @@ KTEST(nl_own, "without privilege one sees one's own and changes nothing")
 
 	CHECK(nl_open(&n) == 0);
 	CHECK(client_open(&c) == 0);
-	CHECK(set32(&n, 1000, LLM_A_TENANT_WEIGHT, 5) == 0);
+	CHECK(nl_set32(&n, 1000, LLM_A_TENANT_WEIGHT, 5) == 0);
 	chmod("/dev/llm", 0666);
 	pid = fork();
 	if (!pid) {
@@ -314,16 +254,16 @@ KTEST(nl_own, "without privilege one sees one's own and changes nothing")
 		struct client mine;
 		struct nl m;
 
-		as_uid(1000);
+		side_as_uid(1000);
 		CHECK(nl_open(&m) == 0);
 		CHECK(client_open(&mine) == 0);
-		CHECK_EQ(look(&m, 1000).weight, 5);
-		CHECK_ERR(on_tenant(&m, LLM_CMD_TENANT_GET, ME, NULL, NULL),
+		CHECK_EQ(nl_look(&m, 1000).weight, 5);
+		CHECK_ERR(nl_on_tenant(&m, LLM_CMD_TENANT_GET, ME, NULL, NULL),
 			  EPERM);
 		CHECK(m.why[0]);
-		CHECK_ERR(set32(&m, 1000, LLM_A_TENANT_WEIGHT, 6), EPERM);
+		CHECK_ERR(nl_set32(&m, 1000, LLM_A_TENANT_WEIGHT, 6), EPERM);
 		CHECK(strstr(m.why, "CAP_SYS_ADMIN"));
-		CHECK_ERR(reset(&m, 1000), EPERM);
+		CHECK_ERR(nl_reset(&m, 1000), EPERM);
 		nl_begin(&m, LLM_CMD_SESSION_KILL, NLM_F_ACK);
 		nl_put64(&m, LLM_A_SESSION_ID, mine.lay.session);
 		CHECK_ERR(nl_talk(&m, NULL, NULL, NULL), EPERM);
@@ -340,8 +280,8 @@ KTEST(nl_own, "without privilege one sees one's own and changes nothing")
 		_exit(0);
 	}
 	CHECK_EQ(side_wait(pid), 0);
-	CHECK_EQ(look(&n, 1000).weight, 5);
-	CHECK(reset(&n, 1000) == 0);
+	CHECK_EQ(nl_look(&n, 1000).weight, 5);
+	CHECK(nl_reset(&n, 1000) == 0);
 	client_close(&c);
 	nl_close(&n);
 }
@@ -355,30 +295,17 @@ KTEST(K14_34,
 	CHECK(seteuid(1000) == 0);
 	CHECK(nl_open(&n) == 0);
 	CHECK(seteuid(0) == 0);
-	CHECK_ERR(set32(&n, 5, LLM_A_TENANT_WEIGHT, 5), EPERM);
+	CHECK_ERR(nl_set32(&n, 5, LLM_A_TENANT_WEIGHT, 5), EPERM);
 	nl_close(&n);
 	/* and the other way round */
 	CHECK(nl_open(&n) == 0);
-	CHECK(set32(&n, 5, LLM_A_TENANT_WEIGHT, 5) == 0);
-	CHECK(reset(&n, 5) == 0);
+	CHECK(nl_set32(&n, 5, LLM_A_TENANT_WEIGHT, 5) == 0);
+	CHECK(nl_reset(&n, 5) == 0);
 	CHECK(seteuid(1000) == 0);
-	CHECK_ERR(set32(&n, 5, LLM_A_TENANT_WEIGHT, 5), EPERM);
-	CHECK_ERR(on_tenant(&n, LLM_CMD_TENANT_GET, ME, NULL, NULL), EPERM);
+	CHECK_ERR(nl_set32(&n, 5, LLM_A_TENANT_WEIGHT, 5), EPERM);
+	CHECK_ERR(nl_on_tenant(&n, LLM_CMD_TENANT_GET, ME, NULL, NULL), EPERM);
 	CHECK(seteuid(0) == 0);
 	nl_close(&n);
-}
-
-static void as_root_of_a_namespace(unsigned uid)
-{
-	char map[32];
-
-	as_uid(uid);
-	prctl(PR_SET_DUMPABLE, 1); /* our files in /proc are ours again */
-	if (unshare(CLONE_NEWUSER))
-		_exit(98);
-	snprintf(map, sizeof(map), "0 %u 1\n", uid);
-	if (!host_put("/proc/self/uid_map", map))
-		_exit(97);
 }
 
 KTEST(K14_35,
@@ -389,29 +316,30 @@ KTEST(K14_35,
 
 	chmod("/dev/llm", 0666);
 	CHECK(nl_open(&n) == 0);
-	CHECK(set32(&n, 1000, LLM_A_TENANT_WEIGHT, 9) == 0);
+	CHECK(nl_set32(&n, 1000, LLM_A_TENANT_WEIGHT, 9) == 0);
 	pid = fork();
 	if (!pid) {
-		struct tenant t;
+		struct nl_tenant t;
 		struct nl m;
 
-		as_root_of_a_namespace(1000);
+		side_as_root_of_a_namespace(1000);
 		CHECK_EQ(geteuid(), 0);
 		CHECK(nl_open(&m) == 0);
-		t = look(&m, 0); /* which is 1000 outside */
+		t = nl_look(&m, 0); /* which is 1000 outside */
 		CHECK_EQ(t.key, 0);
 		CHECK_EQ(t.weight, 9);
-		CHECK_ERR(set32(&m, 0, LLM_A_TENANT_WEIGHT, 10), EPERM);
-		CHECK_ERR(reset(&m, 0), EPERM);
+		CHECK_ERR(nl_set32(&m, 0, LLM_A_TENANT_WEIGHT, 10), EPERM);
+		CHECK_ERR(nl_reset(&m, 0), EPERM);
 		/* who is not in the map is nobody */
-		CHECK_ERR(on_tenant(&m, LLM_CMD_TENANT_GET, 1000, NULL, NULL),
+		CHECK_ERR(nl_on_tenant(&m, LLM_CMD_TENANT_GET, 1000, NULL,
+				       NULL),
 			  EINVAL);
-		CHECK_ERR(set32(&m, 1000, LLM_A_TENANT_WEIGHT, 10), EPERM);
+		CHECK_ERR(nl_set32(&m, 1000, LLM_A_TENANT_WEIGHT, 10), EPERM);
 		_exit(0);
 	}
 	CHECK_EQ(side_wait(pid), 0);
-	CHECK_EQ(look(&n, 1000).weight, 9);
-	CHECK(reset(&n, 1000) == 0);
+	CHECK_EQ(nl_look(&n, 1000).weight, 9);
+	CHECK(nl_reset(&n, 1000) == 0);
 	nl_close(&n);
 }
 
@@ -421,7 +349,7 @@ KTEST(K14_36, "from 6.7 on, events are for who has CAP_SYS_ADMIN")
 	pid_t pid = fork();
 
 	if (!pid) {
-		as_uid(1000);
+		side_as_uid(1000);
 		CHECK(nl_open(&n) == 0);
 		CHECK((nl_join(&n) == -1 && errno == EPERM) ||
 		      kt_kernel() < 607);
@@ -479,11 +407,11 @@ static void *change(void *arg)
 	CHECK(nl_open(&n) == 0);
 	while (!atomic_load(stop)) {
 		/* one inside the range, one that comes and goes */
-		CHECK(set32(&n, FIRST + i % MANY, LLM_A_TENANT_WEIGHT,
-			    1 + i % 9999) == 0);
-		CHECK(set32(&n, FIRST - 1 - i % 100, LLM_A_TENANT_WEIGHT, 2) ==
-		      0);
-		CHECK(reset(&n, FIRST - 1 - i % 100) == 0);
+		CHECK(nl_set32(&n, FIRST + i % MANY, LLM_A_TENANT_WEIGHT,
+			       1 + i % 9999) == 0);
+		CHECK(nl_set32(&n, FIRST - 1 - i % 100, LLM_A_TENANT_WEIGHT,
+			       2) == 0);
+		CHECK(nl_reset(&n, FIRST - 1 - i % 100) == 0);
 		i += 7;
 	}
 	nl_close(&n);
@@ -504,8 +432,8 @@ KTEST(K14_37,
 	CHECK(setsockopt(d.fd, SOL_SOCKET, SO_RCVBUF, &small, sizeof(small)) ==
 	      0);
 	for (i = 0; i < MANY; i++) /* in an order of no use to a table */
-		CHECK(set32(&n, FIRST + i * 3571 % MANY, LLM_A_TENANT_WEIGHT,
-			    1 + i) == 0);
+		CHECK(nl_set32(&n, FIRST + i * 3571 % MANY, LLM_A_TENANT_WEIGHT,
+			       1 + i) == 0);
 	dump_all(&d, &intr);
 	CHECK(!intr);
 	CHECK(pthread_create(&p, NULL, change, &stop) == 0);
@@ -520,7 +448,7 @@ KTEST(K14_37,
 	CHECK(recv(d.fd, d.in, sizeof(d.in), 0) > 0);
 	nl_close(&d);
 	for (i = 0; i < MANY; i++)
-		CHECK(reset(&n, FIRST + i) == 0);
+		CHECK(nl_reset(&n, FIRST + i) == 0);
 	nl_close(&n);
 }
 
@@ -617,7 +545,7 @@ KTEST(nl_events, "what happens is told, in its order, and floods are not")
 	h = next(&ev, LLM_EV_OPEN);
 	CHECK(nl_u64(h, LLM_A_EVENT_SESSION) == c.lay.session);
 	CHECK_EQ(nl_u64(h, LLM_A_EVENT_TENANT), ME);
-	CHECK(set32(&n, ME, LLM_A_TENANT_MAX_INFLIGHT, 0) == 0);
+	CHECK(nl_set32(&n, ME, LLM_A_TENANT_MAX_INFLIGHT, 0) == 0);
 	next(&ev, LLM_EV_TENANT);
 	e.max_tokens = 1;
 	e.len = 4;
@@ -626,7 +554,7 @@ KTEST(nl_events, "what happens is told, in its order, and floods are not")
 		CHECK_ERR(client_enter(&c, 1, 0, 0), EDQUOT);
 	usleep(300000);
 	CHECK_ERR(client_enter(&c, 1, 0, 0), EDQUOT);
-	CHECK(reset(&n, ME) == 0);
+	CHECK(nl_reset(&n, ME) == 0);
 	while ((h = nl_event(&ev, 5000)) &&
 	       nl_u32(h, LLM_A_EVENT_KIND) == LLM_EV_QUOTA) {
 		nr++;
@@ -694,9 +622,9 @@ KTEST(nl_random, "attributes of any kind and size harm nobody")
 	}
 	nl_close(&n);
 	CHECK(nl_open(&n) == 0);
-	CHECK_EQ(look(&n, ME).sessions, 1);
+	CHECK_EQ(nl_look(&n, ME).sessions, 1);
 	for (k = 0; k < 50; k++)
-		reset(&n, 200000 + k);
+		nl_reset(&n, 200000 + k);
 	client_close(&c);
 	nl_close(&n);
 }
