@@ -62,8 +62,9 @@ struct carrier_work {
 	struct session *session;
 	struct llm_sqe sqe;
 	/*
-	 * SQE, where the carrier stamps what the tenant may have (the device:
-	 * llmd_work); weight 0: it does not, the ledger says (the socket).
+	 * OPEN, SQE, where the carrier stamps what the tenant may have (the
+	 * device: llmd_work); weight 0: it does not, the ledger says (the
+	 * socket).
 	 */
 	uint32_t weight, token_rate;
 };

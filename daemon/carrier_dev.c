@@ -207,6 +207,12 @@ static void hear_keeper(struct dev *k)
 
 /* ---- take, ack ------------------------------------------------------- */
 
+static void stamp(struct carrier_work *w, const struct llmd_work *item)
+{
+	w->weight = item->weight;
+	w->token_rate = item->token_rate;
+}
+
 /* What the next item is: 1 to hand it out, 0 where it says nothing to us. */
 static int take_item(struct dev *k, const struct llmd_work *item,
 		     struct carrier_work *w)
@@ -215,6 +221,7 @@ static int take_item(struct dev *k, const struct llmd_work *item,
 	case LLMD_WORK_OPEN:
 		w->kind = CARRIER_OPEN;
 		w->session = session_open(k, item);
+		stamp(w, item);
 		k->open_budget--;
 		return w->session != NULL;
 	case LLMD_WORK_CLOSE:
@@ -230,8 +237,7 @@ static int take_item(struct dev *k, const struct llmd_work *item,
 			return 0;
 		/* the kernel's copy, still until our head passes it */
 		w->sqe = item->sqe;
-		w->weight = item->weight;
-		w->token_rate = item->token_rate;
+		stamp(w, item);
 		k->owed = true;
 		shm_add(&k->board->info.bells, 1);
 		return 1;

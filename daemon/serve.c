@@ -348,6 +348,14 @@ static void break_session(struct engine *e, struct session *s)
 				 "the session lied about its submissions");
 }
 
+static void take_stamp(struct engine *e, struct desk *d,
+		       const struct carrier_work *w)
+{
+	if (w->weight)
+		account_stamp(&e->accounts, d->account, &e->sched, w->weight,
+			      w->token_rate);
+}
+
 static void take_work(struct engine *e)
 {
 	struct carrier *c = e->carrier;
@@ -359,6 +367,9 @@ static void take_work(struct engine *e)
 		switch (w.kind) {
 		case CARRIER_OPEN:
 			open_session(e, w.session);
+			/* what it had running goes on under the same terms */
+			if (w.session->priv)
+				take_stamp(e, w.session->priv, &w);
 			break;
 		case CARRIER_CLOSE:
 			close_session(e, w.session);
@@ -376,10 +387,7 @@ static void take_work(struct engine *e)
 			d = w.session->priv;
 			if (!d || d->broken)
 				break;
-			if (w.weight)
-				account_stamp(&e->accounts, d->account,
-					      &e->sched, w.weight,
-					      w.token_rate);
+			take_stamp(e, d, &w);
 			take_entry(e, d, &w.sqe);
 			break;
 		}
