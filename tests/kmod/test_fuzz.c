@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: MIT
 /*
- * Hostile processes with random calls, offsets and words, for a bounded time:
- * the kernel has nothing to say, and who behaves is served.  kt.fuzz_s=N.
+ * Hostile processes with random calls, offsets, words and netlink messages,
+ * for a bounded time: the kernel has nothing to say, and who behaves is served.
+ * kt.fuzz_s=N.
  */
 #include "host.h"
 #include "kt.h"
+#include "nl.h"
 #include "side.h"
 
 #include <fcntl.h>
@@ -14,8 +16,10 @@
 #include <stdlib.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
 #include <sys/time.h>
 #include <sys/wait.h>
+#include <linux/llm_netlink.h>
 
 #define NR_FDS	6
 #define NR_MAPS 8
@@ -32,6 +36,9 @@ struct fuzz {
 	} map[NR_MAPS];
 	struct io_uring ring;
 	bool has_ring;
+	struct nl nl;
+	bool has_nl;
+	bool root; /* its netlink messages may change something */
 };
 
 static uint32_t rnd(struct fuzz *f)
@@ -39,6 +46,8 @@ static uint32_t rnd(struct fuzz *f)
 	f->seed = f->seed * 6364136223846793005ull + 1442695040888963407ull;
 	return (uint32_t)(f->seed >> 33);
 }
+
+/* ---- the two devices */
 
 /* Small numbers, bounds and anything. */
 static uint64_t rnd_value(struct fuzz *f)
@@ -222,6 +231,165 @@ static void uring(struct fuzz *f)
 	io_uring_cq_advance(&f->ring, io_uring_cq_ready(&f->ring));
 }
 
+/* ---- generic netlink */
+
+/* The user who behaves; no message means him. */
+#define GOOD 3000u
+
+/* Keys of tenants: anything; root's, who makes them by it, are few. */
+static uint64_t rnd_tenant(struct fuzz *f)
+{
+	if (f->root && rnd(f) % 16)
+		return 300000 + rnd_value(f) % 512;
+	return f->root ? ~0ull : rnd_value(f);
+}
+
+struct keys {
+	uint64_t key[1024];
+	uint32_t nr;
+};
+
+static void take_key(void *arg, const struct nlmsghdr *h)
+{
+	struct keys *k = arg;
+
+	if (k->nr < 1024)
+		k->key[k->nr++] = nl_u64(h, LLM_A_TENANT_KEY);
+}
+
+/* Tenants that a mistake of root's made, back to what they were.  How many. */
+static uint32_t forget(void)
+{
+	static struct keys k;
+	static struct nl n;
+	uint32_t i, nr = 0;
+
+	if (nl_open(&n))
+		return 0;
+	do {
+		k.nr = 0;
+		nl_begin(&n, LLM_CMD_TENANT_GET, NLM_F_DUMP);
+		nl_talk(&n, take_key, &k, NULL);
+		for (i = 0; i < k.nr; i++)
+			nr += nl_reset(&n, k.key[i]) == 0;
+	} while (k.nr == 1024);
+	nl_close(&n);
+	return nr;
+}
+
+/*
+ * Attributes into @to, at most @room bytes: most @sane, known ones with the size
+ * that they want; others with any, some nested in one another, some whose
+ * length lies.
+ */
+static size_t attributes(struct fuzz *f, uint8_t *to, size_t room, bool sane,
+			 int depth)
+{
+	size_t at = 0, size;
+	uint32_t i, n;
+
+	for (n = rnd(f) % 7; n; n--) {
+		struct nlattr *a = (struct nlattr *)(to + at);
+		uint8_t *data = to + at + NLA_HDRLEN;
+		uint64_t value = rnd_value(f);
+		uint16_t type = (uint16_t)(rnd(f) % (LLM_A_TENANT_MAX + 3));
+
+		if (at + NLA_HDRLEN + 80 > room)
+			break;
+		if (sane) /* what TENANT_SET takes */
+			type = at ? (uint16_t)(LLM_A_TENANT_WEIGHT + rnd(f) % 8)
+				  : LLM_A_TENANT_KEY;
+		if (type == LLM_A_TENANT_KEY)
+			value = rnd_tenant(f);
+		size = type == LLM_A_TENANT_KEY ||
+				       type == LLM_A_TENANT_MAX_MEMORY
+			       ? 8
+			       : 4;
+		if (!sane && rnd(f) % 4 == 0)
+			size = rnd(f) % 80;
+		for (i = 0; i < size; i += 8)
+			memcpy(data + i, &value, size - i < 8 ? size - i : 8);
+		if (!sane && depth < 4 && rnd(f) % 8 == 0) {
+			size = attributes(f, data, room - at - NLA_HDRLEN,
+					  rnd(f) % 2, depth + 1);
+			type |= NLA_F_NESTED;
+		}
+		if (!sane && rnd(f) % 32 == 0)
+			type |= NLA_F_NET_BYTEORDER;
+		a->nla_type = type;
+		a->nla_len = (uint16_t)(NLA_HDRLEN + size);
+		if (!sane && rnd(f) % 32 == 0)
+			a->nla_len = (uint16_t)rnd_value(f);
+		at += NLA_ALIGN(NLA_HDRLEN + size);
+	}
+	return at;
+}
+
+/*
+ * One message or two in a datagram.  Root kills no session: the one who is
+ * served beside is one of them.
+ */
+static size_t message(struct fuzz *f, uint8_t *to, size_t room)
+{
+	static const uint16_t flags[] = { 0, NLM_F_ACK, NLM_F_DUMP,
+					  NLM_F_DUMP | NLM_F_ACK, NLM_F_ECHO };
+	struct nlmsghdr *h = (struct nlmsghdr *)to;
+	struct genlmsghdr *g = (struct genlmsghdr *)(to + NLMSG_HDRLEN);
+	size_t size = NLMSG_HDRLEN + GENL_HDRLEN;
+
+	*h = (struct nlmsghdr){
+		.nlmsg_type = f->nl.family,
+		.nlmsg_flags = NLM_F_REQUEST | flags[rnd(f) % 5],
+		.nlmsg_seq = rnd(f),
+	};
+	*g = (struct genlmsghdr){
+		.cmd = (uint8_t)(rnd(f) % (LLM_CMD_MAX + 2)),
+		.version = (uint8_t)(rnd(f) % 8 ? LLM_FAMILY_VERSION : rnd(f)),
+		.reserved = (uint16_t)(rnd(f) % 16 ? 0 : rnd(f)),
+	};
+	if (f->root && g->cmd == LLM_CMD_SESSION_KILL)
+		g->cmd = LLM_CMD_TENANT_SET;
+	size += attributes(f, to + size, room - size, rnd(f) % 2, 0);
+	h->nlmsg_len = (uint32_t)size;
+	if (rnd(f) % 16 == 0)
+		h->nlmsg_flags = (uint16_t)rnd(f);
+	if (rnd(f) % 16 == 0)
+		h->nlmsg_len = (uint32_t)rnd_value(f);
+	return NLMSG_ALIGN(size);
+}
+
+static void netlink(struct fuzz *f)
+{
+	_Alignas(8) static uint8_t out[4096];
+	static uint8_t in[NL_BUF];
+	size_t size;
+	int small;
+
+	if (f->root && rnd(f) % 8192 == 0)
+		forget();
+	if (!f->has_nl || rnd(f) % 64 == 0) {
+		if (f->has_nl)
+			nl_close(&f->nl); /* in the middle of a dump, perhaps */
+		f->has_nl = nl_open(&f->nl) == 0;
+		if (f->has_nl && rnd(f) % 4 == 0)
+			nl_join(&f->nl);
+		small = 1 << (8 + rnd(f) % 10);
+		if (f->has_nl)
+			setsockopt(f->nl.fd, SOL_SOCKET, SO_RCVBUF, &small,
+				   sizeof(small));
+		return;
+	}
+	size = message(f, out, sizeof(out) / 2);
+	if (rnd(f) % 4 == 0)
+		size += message(f, out + size, sizeof(out) - size);
+	send(f->nl.fd, out, rnd(f) % 16 ? size : rnd(f) % (size + 1),
+	     MSG_DONTWAIT);
+	while (rnd(f) % 8 &&
+	       recv(f->nl.fd, in, rnd(f) % 4 ? sizeof(in) : rnd(f) % 64,
+		    MSG_DONTWAIT) > 0)
+		;
+}
+
 static void on_alarm(int sig)
 {
 	(void)sig;
@@ -240,10 +408,11 @@ static void fuzz_main(const char *path, uint64_t seed, uint64_t end_ns)
 
 	f.seed = seed;
 	f.path = path;
+	f.root = geteuid() == 0;
 	for (i = 0; i < NR_FDS; i++)
 		f.fd[i] = -1;
 	while (host_now_ns() < end_ns) {
-		switch (rnd(&f) % 12) {
+		switch (rnd(&f) % 13) {
 		case 0:
 			reopen(&f);
 			break;
@@ -264,6 +433,9 @@ static void fuzz_main(const char *path, uint64_t seed, uint64_t end_ns)
 		case 7:
 			uring(&f);
 			break;
+		case 9:
+			netlink(&f);
+			break;
 		case 8: /* a short life that inherits all of it */
 			if (rnd(&f) % 16 == 0 && fork() == 0) {
 				call(&f);
@@ -279,6 +451,18 @@ static void fuzz_main(const char *path, uint64_t seed, uint64_t end_ns)
 	_exit(0);
 }
 
+/* Netlink alone, as an administrator whose every word is a mistake. */
+static void fuzz_netlink(uint64_t seed, uint64_t end_ns)
+{
+	static struct fuzz f;
+
+	f.seed = seed;
+	f.root = true;
+	while (host_now_ns() < end_ns)
+		netlink(&f);
+	_exit(0);
+}
+
 static pid_t hostile(const char *path, unsigned uid, uint64_t seed,
 		     uint64_t end_ns)
 {
@@ -288,6 +472,8 @@ static pid_t hostile(const char *path, unsigned uid, uint64_t seed,
 		return pid;
 	if (uid)
 		side_as_uid(uid);
+	if (!path)
+		fuzz_netlink(seed, end_ns);
 	fuzz_main(path, seed, end_ns);
 	_exit(0);
 }
@@ -295,6 +481,13 @@ static pid_t hostile(const char *path, unsigned uid, uint64_t seed,
 static long seconds(void)
 {
 	return kt_arg("fuzz_s", kt_debug() ? 20 : 6);
+}
+
+static void good_client(struct client *c)
+{
+	CHECK(seteuid(GOOD) == 0);
+	CHECK(client_open(c) == 0);
+	CHECK(seteuid(0) == 0);
 }
 
 KTEST(fuzz_clients,
@@ -305,22 +498,26 @@ KTEST(fuzz_clients,
 	uint32_t served = 0;
 	struct client c;
 	struct echo e;
-	pid_t pid[3];
+	pid_t pid[4];
 	int i, status;
 
 	echo_start(&e, BY_IOCTL);
-	CHECK(client_open(&c) == 0);
+	good_client(&c);
 	for (i = 0; i < 3; i++)
 		pid[i] = hostile("/dev/llm", 2000, seed + (uint64_t)i, end);
+	pid[i] = hostile(NULL, 0, seed, end);
 	while (host_now_ns() < end)
 		CHECK(client_ping(&c, 1, ++served));
-	for (i = 0; i < 3; i++) {
+	for (i = 0; i < 4; i++) {
 		CHECK(waitpid(pid[i], &status, 0) == pid[i]);
 		/* SIGBUS, SIGSEGV: it hurt itself */
 	}
 	printf("# %u pings beside them\n", served);
 	CHECK(served > 10);
 	echo_stop(&e);
+	served = forget();
+	printf("# %u tenants with limits that nobody meant\n", served);
+	CHECK(served > 0); /* its messages got that far */
 }
 
 KTEST(fuzz_daemon,
@@ -339,8 +536,9 @@ KTEST(fuzz_daemon,
 		pid[i] = hostile("/dev/llmd", 0, seed + (uint64_t)i, end);
 	for (i = 0; i < 4; i++)
 		CHECK(waitpid(pid[i], &status, 0) == pid[i]);
+	forget();
 	echo_start(&e, BY_IOCTL);
-	CHECK(client_open(&c) == 0);
+	good_client(&c);
 	CHECK(client_ping(&c, 1, 1));
 	echo_stop(&e);
 }
