@@ -239,13 +239,15 @@ struct llmc_stream *llmc_next(struct llmc *s, struct llmc_stream *prev);
 int llmc_info(const char *socket, struct llm_info *ret);
 /*
  * Sessions there, one's own user's or (root) all; *ret_list is the caller's
- * to free().  -EOPNOTSUPP at a device: llmctl(8) lists those.
+ * to free().  At a device the kernel module is asked, -EOPNOTSUPP where it
+ * tells nothing: in another network namespace than the host's.
  */
 int llmc_list(const char *socket, struct llm_session_info **ret_list,
 	      uint32_t *ret_nr);
 /*
  * Tenants there, as llmc_list(): what each may have and has (linux/llm.h has
- * the struct and its rules).
+ * the struct and its rules).  This and what follows: -EOPNOTSUPP at a device,
+ * which llmctl(8) administers.
  */
 int llmc_tenants(const char *socket, struct llm_tenant_info **ret_list,
 		 uint32_t *ret_nr);

@@ -65,7 +65,6 @@ int llmc_info(const char *socket, struct llm_info *ret)
 	if (llmc_is_device(socket ? socket : llmc_default_socket()))
 		return device_info(socket, ret);
 	r = ask(socket, LLM_HELLO_INFO, sizeof(*ret), &list, &nr);
-
 	return r ? r : take_one(list, nr, ret, sizeof(*ret));
 }
 
@@ -73,8 +72,11 @@ int llmc_list(const char *socket, struct llm_session_info **ret_list,
 	      uint32_t *ret_nr)
 {
 	void *list;
-	int r = ask(socket, LLM_HELLO_LIST, sizeof(**ret_list), &list, ret_nr);
+	int r;
 
+	if (llmc_is_device(socket ? socket : llmc_default_socket()))
+		return llmc_dev_list(ret_list, ret_nr);
+	r = ask(socket, LLM_HELLO_LIST, sizeof(**ret_list), &list, ret_nr);
 	if (!r)
 		*ret_list = list;
 	return r;

@@ -121,6 +121,9 @@ int llmc_sock_ask(const char *path, const void *hello, size_t size,
 /* carrier_sock.c: is the layout that the service told of one at all? */
 bool llmc_layout_sane(const struct llm_setup *u);
 
+/* netlink.c: as llmc_list(), of the module. */
+int llmc_dev_list(struct llm_session_info **ret_list, uint32_t *ret_nr);
+
 /* where.c: does @path name a character device? */
 bool llmc_is_device(const char *path);
 /* where.c: the first socket that exists, else the system's. */

@@ -57,8 +57,24 @@ is "and hears what everybody hears" "$OUT" \
 	"$(as ada "$LLM run -n 5 --ids '5 6 7' --ignore-eos --seed 1 --format ids")"
 ask info
 like "llm info tells what is served" "$OUT" "null"
+
+# ---- who is there
+"$LLM" run -n 30000 --ids "5 6 7" --ignore-eos --format ids >"$TMP/ids" &
+mine=$!
+su -s /bin/sh ada -c "exec $LLM run -n 30000 --ids '5 6 7' --ignore-eos --format ids" >"$TMP/hers" &
+hers=$!
+until_grep ' ' "$TMP/ids" && until_grep ' ' "$TMP/hers"
+kill -STOP "$(engine)" # the moment is held
+users() { tail -n +2 <<<"$OUT" | awk '{ print $2 }' | sort | tr '\n' ' '; }
+OUT=$(as ada "$LLM ps")
+is "llm ps shows a user his own sessions" "$(users)" "1000 "
 ask ps
-like "llm ps says who lists the device's sessions" "$ERR" "llmctl"
+is "and root everybody's" "$(users)" "0 1000 "
+OUT=$(as ada "$LLM ps --format json")
+like "with their numbers" "$OUT" '^\[\{"session":[0-9]+,"tenant":1000,"uid":1000,"pid":[1-9][0-9]*,"queued":0,"running":1,'
+kill -CONT "$(engine)"
+kill $mine $hers
+wait $mine $hers
 "$LLMD" --backend null --socket "$TMP/s" >"$TMP/log2" 2>&1 &
 second=$!
 until_grep ready "$TMP/log2"

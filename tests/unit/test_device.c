@@ -210,7 +210,7 @@ TEST(a_refused_set_up_has_its_code_and_words)
 
 TEST(the_device_is_where_llm_device_says)
 {
-	struct llm_session_info *list;
+	struct llm_tenant_info *list;
 	struct llm_info info;
 	uint32_t nr;
 
@@ -221,7 +221,7 @@ TEST(the_device_is_where_llm_device_says)
 	CHECK_EQ(llmc_info(NULL, &info), 0);
 	CHECK_STR((const char *)info.model.name, "toy");
 	CHECK_EQ(info.daemon, LLM_DAEMON_READY);
-	CHECK_EQ(llmc_list(NULL, &list, &nr), -EOPNOTSUPP);
+	CHECK_EQ(llmc_tenants(NULL, &list, &nr), -EOPNOTSUPP);
 	fdev_hangup(&fdev.s[0]);
 	end_engine();
 	setenv("LLM_SOCKET", "/elsewhere", 1); /* a socket named stands first */
