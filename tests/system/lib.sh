@@ -10,7 +10,7 @@ passed=0 failed=0 skipped=0
 SOCK=$TMP/s LOG=$TMP/log PID=''
 CARRIER=(--socket "$SOCK")
 # the kernel module's node stands for the socket everywhere
-[[ ${LLM_CARRIER:-} == device ]] && SOCK=/dev/llm CARRIER=(--device /dev/llmd)
+[[ ${LLM_CARRIER:-} != device ]] || SOCK=/dev/llm CARRIER=(--device /dev/llmd)
 export SOCK
 
 trap '[[ -z $PID ]] || { kill -KILL "$PID"; wait "$PID"; } 2>/dev/null; rm -rf "$TMP"' EXIT
@@ -55,13 +55,15 @@ ask() {
 	ERR=$(<"$TMP/err")
 }
 
-# field NAME: of the JSON object in OUT (jq is not everywhere)
-field() {
-	python3 -c 'import json,sys
-o = json.loads(sys.argv[1])
-for k in sys.argv[2].split("."): o = o[int(k)] if isinstance(o, list) else o[k]
-print(o if isinstance(o, str) else json.dumps(o))' "$OUT" "$1"
-}
+# field NAME...: of the JSON in OUT (neither jq nor python3 is everywhere)
+field() { "$B/tests/system/field" "$@" <<<"$OUT"; }
+
+# the kernel module's device is served, by a processor that may be an emulated one
+device() { [[ ${LLM_CARRIER:-} == device ]]; }
+slow() { [[ ${LLM_SLOW:-1} -gt 1 ]]; }
+# threads of one's own that compute: an emulator runs them in turn
+THREADS=2
+slow && THREADS=1
 
 # serve ARGS...: an llmd for SOCK; 1 where it did not get ready
 serve() {

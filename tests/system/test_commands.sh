@@ -6,12 +6,14 @@
 set -u
 . "$(dirname "$0")/lib.sh"
 [[ -x $B/llmd && -x $LLM ]] || skip_all "no llmd in $B"
-need python3
+# what is cut short by hand, and may take its time on an emulated processor
+many=1000
+slow && many=150
 
 # ---- offline ------------------------------------------------------------
 tok=tests/data/tokenizers/bpe-llama3
-read -r hello < <(python3 -c 'import json,sys
-print(*json.load(open(sys.argv[1]))["hello_with_special"])' $tok/vectors.json)
+OUT=$(<$tok/vectors.json)
+hello=$(field hello_with_special | tr -d '[],')
 ask tokenize --model $tok "Hello"
 is "tokenize adds BOS as transformers does" "$OUT" "$hello"
 ask tokenize --model $tok/tokenizer.json --no-bos "Hello"
@@ -41,7 +43,7 @@ like "llm --version" "$OUT" '^llm [0-9]+\.[0-9]+\.[0-9]+$'
 
 # ---- the model that ships -----------------------------------------------
 model=$(shipped_model) || skip_all "no model with a tokenizer"
-serve --model "$model" --threads 2 || { not_ok "llmd starts" && finish; }
+serve --model "$model" --threads $THREADS || { not_ok "llmd starts" && finish; }
 run() { ask run --socket "$SOCK" "$@"; }
 json() { run --format json "$@"; }
 
@@ -113,22 +115,21 @@ for c in interactive batch idle; do
 done
 json --ids "10 20 30" -n 24 --ignore-eos --temperature 0 --logprobs 3
 is "--logprobs changes no token" "$(field ids)" "$greedy"
-is "--logprobs: of each token, and the likeliest in order" "$(python3 -c '
-import json, sys
-o = json.loads(sys.argv[1])
-for i, l in zip(o["ids"], o["logprobs"]):
-    t = l["top"]
-    assert l["id"] == i == t[0]["id"] and l["logprob"] == t[0]["logprob"] <= 0
-    assert len(t) == 3 and t[0]["logprob"] >= t[1]["logprob"] >= t[2]["logprob"]
-    assert len({x["id"] for x in t}) == 3
-print(len(o["logprobs"]))' "$OUT" 2>&1 | tail -n 1)" 24
+for ((i = 0; i < 24; i++)); do
+	l=logprobs.$i
+	field ids.$i $l.id $l.logprob $l.top.{0,1,2}.id $l.top.{0,1,2}.logprob
+done >"$TMP/logprobs"
+is "--logprobs: of each token, and the likeliest in order" "$(awk '
+	$1 == $2 && $1 == $4 && $3 == $7 && $3 <= 0 && $7 >= $8 && $8 >= $9 &&
+	$4 != $5 && $5 != $6 && $4 != $6 { n++ } END { print n }' "$TMP/logprobs")" 24
+OUT=$(field logprobs.23)
+field top.3 >/dev/null 2>&1
+is "--logprobs 3: no more than three" "$?" 1
 
 # a stop string that begins in one token and ends in another
 json --chat "man ls"
-read -r stop < <(python3 -c '
-import json, sys
-o = json.loads(sys.argv[1]); t = o["text"]
-print(t[len(t)//2-3:len(t)//2+4].strip())' "$OUT")
+stop=$(field text)
+read -r stop <<<"${stop:${#stop}/2-3:7}"
 json --chat "man ls" --stop "no such words" --stop "$stop"
 is "--stop: text up to it, whatever the tokens" "$(field text)" "${chat%%"$stop"*}"
 is "--stop: finish" "$(field finish)" stop
@@ -150,10 +151,18 @@ like "ping" "$OUT" '^.+ answers in [0-9.]+ ms$'
 ask info --socket "$SOCK"
 like "info: state" "$OUT" 'state +"ready"'
 ask info --socket "$SOCK" --format json
-is "info: epoch" "$(field epoch)" 1
-is "info: nothing runs" "$(field running)" 0
 is "info: vocabulary" "$(field model.vocab)" 4096
-ask ps --socket "$SOCK"
+if device; then # it counts all daemons; the counters are llmctl's
+	like "info: epoch" "$(field epoch)" '^[1-9][0-9]*$'
+else
+	is "info: epoch" "$(field epoch)" 1
+	is "info: nothing runs" "$(field running)" 0
+fi
+for _ in {1..100}; do # the kernel's sessions end a moment after their close
+	ask ps --socket "$SOCK"
+	[[ $(wc -l <<<"$OUT") = 1 ]] && break
+	sleep 0.05
+done
 is "ps: nobody there" "$(wc -l <<<"$OUT")" 1
 
 # ---- ends from outside --------------------------------------------------
@@ -161,7 +170,7 @@ is "ps: nobody there" "$(wc -l <<<"$OUT")" 1
 # client's pid in KID, the engine's in ENGINE
 long() {
 	# what a script starts in the background ignores SIGINT: not here
-	env --default-signal=INT "$LLM" run --socket "$SOCK" --format json --ids "5 6 7" -n 1000 --ignore-eos \
+	env --default-signal=INT "$LLM" run --socket "$SOCK" --format json --ids "5 6 7" -n "$many" --ignore-eos \
 		>"$TMP/long" 2>"$TMP/long.err" &
 	KID=$!
 	local i
@@ -205,8 +214,8 @@ json --ids "5 6 7" -n 1000 --ignore-eos --deadline 30
 is "--deadline ends it" "$(field finish)" deadline
 is "--deadline: what came is kept" "$(field ids | wc -w)" "$(field usage.completion_tokens)"
 
-"$B/llmd" --model "$model" --socket "$SOCK" >"$TMP/second" 2>&1 </dev/null
-is "a second daemon on the socket fails" "$(($? > 0))" 1
+"$B/llmd" --model "$model" "${CARRIER[@]}" >"$TMP/second" 2>&1 </dev/null
+is "a second daemon fails" "$(($? > 0))" 1
 is "... in one line" "$(wc -l <"$TMP/second")" 1
 json --chat "man ls"
 is "... and the first one serves on" "$(field text)" "$chat"
@@ -218,7 +227,7 @@ if long; then
 	wait "$KID"
 	is "SIGTERM: the client ends with 0" "$?" 0
 	OUT=$(<"$TMP/long")
-	is "SIGTERM: its stream was finished" "$(field usage.completion_tokens)" 1000
+	is "SIGTERM: its stream was finished" "$(field usage.completion_tokens)" "$many"
 else
 	stop
 	is "SIGTERM exits 0" "$RC" 0
