@@ -6,6 +6,7 @@
 cd /llm || exit 1
 # the processor is emulated
 export LLM_CARRIER=device LLM_BUILD=build LLM_QUICK=1 LLM_SLOW=20
+export PATH=/usr/bin:$PATH # what was brought along, before busybox's
 # shellcheck disable=SC3045	# busybox has it
 ulimit -n 65536
 passed=0 failed=0 skipped=0
