@@ -167,6 +167,7 @@ static int open_avx512(const struct ops_shape *shape,
 	.arith = OPS_ARITH_F32, .kv_block_bytes = host_kv_block_bytes,         \
 	.close = cpu_close, .load_ends = host_load_ends,                       \
 	.load_layer = host_load_layer, .arith_of = host_arith_of,              \
+	.improve = cpu_improve, .adopt = cpu_adopt,                            \
 	.embed_norm = op_embed_norm_cpu, .qkv_rope_kv = op_qkv_rope_kv_cpu,    \
 	.attention = op_attention_cpu, .out_norm = op_out_norm_cpu,            \
 	.gate_up = op_gate_up_cpu, .down_norm = op_down_norm_cpu,              \
