@@ -37,6 +37,9 @@ static const struct key {
   "memory for keys and values, as 512M or 8G [what fits]" },
 { "kv-type", CHOICE, AT(kv_type), 0, 0, "f32|q8",
   "how they are kept; q8: 8 bits, a scale for each token and head [f32]" },
+{ "weights", CHOICE, AT(weights), 0, 0, "fast|file",
+  "packed ones: copied into a faster form while it serves, or computed on in "
+  "the file's pages for good; the tokens are the same [fast]" },
 { "max-tokens-per-step", NUMBER, AT(max_tokens_per_step), 1, 1 << 16, "N",
   "rows of the largest step [512]" },
 { "max-context", NUMBER, AT(max_context), 1, (1 << 24) - 1, "N",

@@ -133,6 +133,8 @@ struct ops_limits {
 	uint32_t threads;     /* CPU op sets: 0 = as many CPUs as we may use */
 };
 
+#define OPS_LAYER_MATRICES 7u /* of struct ops_layer */
+
 /*
  * Weights of a layer.  Matrices as in the file, [rows = outputs][cols =
  * inputs]; vectors are F32.  Optional ones may be NULL (vectors) as said.
@@ -304,8 +306,10 @@ struct ops {
 	 * left, or -ENOMEM.  Any one thread may call it beside the one that
 	 * steps, and must have returned before close().  adopt(), by the
 	 * thread that steps and between steps, has them use what was made so
-	 * far.  Bits stay.
+	 * far.  Bits stay.  improved_bytes(): what the form of @w takes, 0
+	 * where it has none; any thread, any time.
 	 */
+	size_t (*improved_bytes)(const struct weight *w);
 	int (*improve)(struct ops_ctx *ctx, struct weight *ret_done);
 	void (*adopt)(struct ops_ctx *ctx);
 

@@ -61,6 +61,7 @@ struct backend_options {
 	const char *model;    /* path: a directory or a GGUF file */
 	uint64_t kv_bytes;    /* memory for KV; 0 = a default that fits */
 	bool kv_q8;	      /* kept in 8 bits: another arithmetic */
+	bool weights_file;    /* computed on as the file has them, for good */
 	uint32_t max_context; /* 0 = the model's own */
 	uint32_t max_tokens_per_step; /* rows of the largest batch */
 	uint32_t max_seqs;	      /* sequences of the largest batch */

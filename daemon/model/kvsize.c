@@ -65,6 +65,12 @@ int kvsize_plan(const struct kvsize_ask *a, struct kvsize *ret_size,
 	return 0;
 }
 
+bool kvsize_has_room(uint64_t available, uint64_t copy, uint64_t kv_bytes)
+{
+	return copy <= available - available / 4 &&
+	       kv_bytes <= available - copy;
+}
+
 /* The number in @path after @key ("" = the first); UINT64_MAX if none. */
 static uint64_t read_number(const char *path, const char *key)
 {

@@ -6,6 +6,7 @@
 #ifndef MODEL_KVSIZE_H
 #define MODEL_KVSIZE_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 struct err;
@@ -36,6 +37,12 @@ struct kvsize {
  */
 int kvsize_plan(const struct kvsize_ask *ask, struct kvsize *ret_size,
 		struct err *err);
+
+/*
+ * Whether @copy bytes of weights in a faster form leave enough of @available:
+ * a quarter of it, and the @kv_bytes that were asked for.
+ */
+bool kvsize_has_room(uint64_t available, uint64_t copy, uint64_t kv_bytes);
 
 /* Bytes this process may still take: the machine's and its cgroup's. */
 uint64_t kvsize_available(void);

@@ -7,6 +7,7 @@
 #include "daemon/model/backend.h"
 #include "daemon/model/digest.h"
 #include "daemon/model/forward.h"
+#include "daemon/model/improver.h"
 #include "daemon/model/kvsize.h"
 #include "daemon/model/layers.h"
 #include "daemon/model/weights.h"
@@ -15,13 +16,9 @@
 #include <assert.h>
 #include <errno.h>
 #include <math.h>
-#include <pthread.h>
-#include <signal.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 
 _Static_assert(KV_BLOCK == OPS_BLOCK, "one size of block");
 _Static_assert(MAX_ALT == OPS_MAX_ALT, "one limit of alternatives");
@@ -43,10 +40,8 @@ struct model {
 	uint32_t *out_row;
 	struct step_out *outs;
 	struct sampler *samplers;
-	/* the thread that makes faster forms of the weights beside the steps */
-	pthread_t improver;
-	bool has_improver;
-	atomic_bool stop; /* written by: close; read by: the improver */
+	uint64_t fast_bytes; /* of the weights' faster form; 0 = none is made */
+	struct improver improver;
 };
 
 /* ---- a step */
@@ -130,7 +125,9 @@ static int model_run(struct backend *be, struct batch *batch)
 	if (!batch->nr_tokens)
 		return 0;
 	outs_from(m, batch);
+	improver_step_begins(&m->improver);
 	ret = forward_run(&m->forward, &step, m->outs);
+	improver_step_ends(&m->improver);
 	if (!ret)
 		outs_to(m, batch);
 	return ret;
@@ -179,6 +176,46 @@ static void shape_from(struct ops_shape *s, const struct arch *a)
 	};
 }
 
+/* What the faster form of all weights takes, where there is one. */
+static uint64_t fast_bytes(const struct ops *ops, const struct layers *p,
+			   uint32_t nr_layers)
+{
+	uint64_t sum;
+
+	if (!ops->improve)
+		return 0;
+	sum = ops->improved_bytes(&p->ends.head);
+	for (uint32_t i = 0; i < nr_layers; i++) {
+		const struct ops_layer *l = &p->layer[i];
+		const struct weight *w[OPS_LAYER_MATRICES] = {
+			&l->q, &l->k, &l->v, &l->o, &l->gate, &l->up, &l->down,
+		};
+
+		for (uint32_t k = 0; k < OPS_LAYER_MATRICES; k++)
+			sum += ops->improved_bytes(w[k]);
+	}
+	return sum;
+}
+
+/* Memory that is left for KV; decides about the faster form of the weights. */
+static uint64_t kv_available(struct model *m, const struct ops *ops,
+			     const struct backend_options *opt)
+{
+	uint64_t available = kvsize_available(), fast;
+
+	fast = fast_bytes(ops, &m->layers, m->checkpoint.arch.nr_layers);
+	if (!fast || opt->weights_file)
+		return available;
+	if (!kvsize_has_room(available, fast, opt->kv_bytes)) {
+		log_warn("%s: no room for a faster form of the weights "
+			 "(%.1f MiB), so they serve as the file has them",
+			 opt->model, (double)fast / (1 << 20));
+		return available;
+	}
+	m->fast_bytes = fast;
+	return available - fast;
+}
+
 /* Choose the op set, size the pool, take all memory that a step will need. */
 static int open_ops(struct model *m, const struct backend_options *opt,
 		    struct err *err)
@@ -206,7 +243,7 @@ static int open_ops(struct model *m, const struct backend_options *opt,
 			.max_seqs = opt->max_seqs ? opt->max_seqs
 						  : DEFAULT_SEQS,
 			.block_bytes = ops->kv_block_bytes(&shape),
-			.available = kvsize_available(),
+			.available = kv_available(m, ops, opt),
 		},
 		&size, err);
 	if (ret)
@@ -297,58 +334,11 @@ static void fill_info(struct model *m, const char *path)
 	info->top_k = gen->top_k;
 }
 
-/*
- * The file's pages under a matrix that is read from elsewhere now: ours no
- * more, the page cache's alone.  (A step that had not adopted it yet, and rows
- * of an embedding that is the head too, find them again there.)
- */
-static void leave_pages(const struct weight *w)
-{
-	uintptr_t from = ((uintptr_t)w->data + 4095) & ~(uintptr_t)4095;
-	uintptr_t to = ((uintptr_t)w->data + w->rows * w->row_stride) &
-		       ~(uintptr_t)4095;
-
-	if (from < to)
-		madvise((void *)from, to - from, MADV_DONTNEED);
-}
-
-static void *improve(void *arg)
-{
-	struct model *m = arg;
-	const struct forward *f = &m->forward;
-	struct weight done;
-
-	while (!atomic_load_explicit(&m->stop, memory_order_relaxed) &&
-	       f->ops->improve(f->ctx, &done) == 1)
-		leave_pages(&done);
-	return NULL;
-}
-
-/* The first matrix here (it takes the memory for all), the rest on a thread;
- * without one the file's own layout serves on. */
-static void start_improver(struct model *m)
-{
-	const struct forward *f = &m->forward;
-	struct weight done;
-	sigset_t all, old;
-
-	if (!f->ops->improve || f->ops->improve(f->ctx, &done) != 1)
-		return;
-	leave_pages(&done);
-	sigfillset(&all); /* signals are the engine's */
-	pthread_sigmask(SIG_SETMASK, &all, &old);
-	m->has_improver = !pthread_create(&m->improver, NULL, improve, m);
-	pthread_sigmask(SIG_SETMASK, &old, NULL);
-}
-
 static void model_close(struct backend *be)
 {
 	struct model *m = (struct model *)be;
 
-	if (m->has_improver) {
-		atomic_store_explicit(&m->stop, true, memory_order_relaxed);
-		pthread_join(m->improver, NULL);
-	}
+	improver_stop(&m->improver);
 	if (m->forward.ctx)
 		m->forward.ops->close(m->forward.ctx);
 	layers_deinit(&m->layers);
@@ -380,7 +370,9 @@ int model_open(const struct backend_options *opt, struct backend **ret_be,
 		return ret;
 	}
 	fill_info(m, opt->model);
-	start_improver(m);
+	if (m->fast_bytes)
+		improver_start(&m->improver, &m->forward,
+			       m->forward.nr_layers * OPS_LAYER_MATRICES + 1);
 	*ret_be = &m->be;
 	return 0;
 }

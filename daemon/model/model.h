@@ -5,8 +5,9 @@
  * its caller looks; here is what tests and benchmarks want besides.
  *
  * Options used: model, kv_bytes, max_context, max_tokens_per_step (0 = 512),
- * max_seqs (0 = 64), threads, ops, progress.  kvsize.h says how the pool is
- * sized.  At most MODEL_MAX_LOGITS rows of logits are in memory at once.
+ * max_seqs (0 = 64), threads, ops, weights_file, progress.  kvsize.h says how
+ * the pool is sized.  At most MODEL_MAX_LOGITS rows of logits are in memory at
+ * once.
  */
 #ifndef MODEL_MODEL_H
 #define MODEL_MODEL_H

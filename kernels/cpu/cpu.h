@@ -100,6 +100,7 @@ int op_sample_cpu(struct ops_ctx *ctx, struct step_out *outs, uint32_t count);
 int op_score_cpu(struct ops_ctx *ctx, struct step_out *outs, uint32_t count);
 
 /* Rows of ops.h's table. */
+size_t cpu_improved_bytes(const struct weight *w);
 int cpu_improve(struct ops_ctx *ctx, struct weight *ret_done);
 void cpu_adopt(struct ops_ctx *ctx);
 
@@ -112,8 +113,6 @@ struct cpu_rows {
 struct cpu_attn {
 	struct attn_tile part, all; /* they share q */
 };
-
-#define CPU_LAYER_MATRICES 7u
 
 /* Packed weights with their rows interleaved, see improve.c. */
 struct cpu_fast {

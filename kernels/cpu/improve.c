@@ -16,10 +16,10 @@ static struct weight *matrix(struct ops_ctx *ctx, uint32_t i)
 {
 	struct ops_layer *l;
 
-	if (i / CPU_LAYER_MATRICES >= ctx->shape.nr_layers)
+	if (i / OPS_LAYER_MATRICES >= ctx->shape.nr_layers)
 		return &ctx->ends.head;
-	l = &ctx->layer[i / CPU_LAYER_MATRICES];
-	switch (i % CPU_LAYER_MATRICES) {
+	l = &ctx->layer[i / OPS_LAYER_MATRICES];
+	switch (i % OPS_LAYER_MATRICES) {
 	case 0:
 		return &l->q;
 	case 1:
@@ -42,7 +42,7 @@ static uint32_t groups(const struct weight *w)
 	return (w->rows + PACKED_ROWS - 1) / PACKED_ROWS;
 }
 
-static size_t fast_bytes(const struct weight *w)
+size_t cpu_improved_bytes(const struct weight *w)
 {
 	return weight_is_packed(w->type)
 		       ? (groups(w) * packed_group_bytes(w->type, w->cols) +
@@ -57,7 +57,7 @@ static int take_extent(struct ops_ctx *ctx, struct cpu_fast *f)
 	size_t bytes = 0;
 
 	for (uint32_t i = 0; i < f->nr; i++)
-		bytes += fast_bytes(matrix(ctx, i));
+		bytes += cpu_improved_bytes(matrix(ctx, i));
 	f->extent = host_take(ctx, bytes);
 	return f->extent ? 0 : -ENOMEM;
 }
@@ -81,7 +81,7 @@ int cpu_improve(struct ops_ctx *ctx, struct weight *ret_done)
 		packed_interleave_avx2(w, g * PACKED_ROWS,
 				       f->extent + f->used + g * group);
 	f->made[at] = f->extent + f->used;
-	f->used += fast_bytes(w);
+	f->used += cpu_improved_bytes(w);
 	*ret_done = *w;
 	/* pairs with cpu_adopt()'s acquire: the rows before their count */
 	atomic_store_explicit(&f->nr_made, at + 1, memory_order_release);

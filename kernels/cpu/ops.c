@@ -75,7 +75,7 @@ static int take_packed(struct ops_ctx *ctx, struct cpu_state *s)
 		host_take(ctx, ctx->nr_threads * sizeof(*s->packed_rows));
 	if (!s->packed_rows)
 		return -ENOMEM;
-	s->fast.nr = ctx->shape.nr_layers * CPU_LAYER_MATRICES + 1;
+	s->fast.nr = ctx->shape.nr_layers * OPS_LAYER_MATRICES + 1;
 	s->fast.made = host_take(ctx, s->fast.nr * sizeof(*s->fast.made));
 	if (!s->fast.made)
 		return -ENOMEM;
@@ -167,11 +167,12 @@ static int open_avx512(const struct ops_shape *shape,
 	.arith = OPS_ARITH_F32, .kv_block_bytes = host_kv_block_bytes,         \
 	.close = cpu_close, .load_ends = host_load_ends,                       \
 	.load_layer = host_load_layer, .arith_of = host_arith_of,              \
-	.improve = cpu_improve, .adopt = cpu_adopt,                            \
-	.embed_norm = op_embed_norm_cpu, .qkv_rope_kv = op_qkv_rope_kv_cpu,    \
-	.attention = op_attention_cpu, .out_norm = op_out_norm_cpu,            \
-	.gate_up = op_gate_up_cpu, .down_norm = op_down_norm_cpu,              \
-	.head = op_head_cpu, .sample = op_sample_cpu, .score = op_score_cpu,   \
+	.improved_bytes = cpu_improved_bytes, .improve = cpu_improve,          \
+	.adopt = cpu_adopt, .embed_norm = op_embed_norm_cpu,                   \
+	.qkv_rope_kv = op_qkv_rope_kv_cpu, .attention = op_attention_cpu,      \
+	.out_norm = op_out_norm_cpu, .gate_up = op_gate_up_cpu,                \
+	.down_norm = op_down_norm_cpu, .head = op_head_cpu,                    \
+	.sample = op_sample_cpu, .score = op_score_cpu,                        \
 	.copy_blocks = op_copy_blocks_ref, .peek = host_peek,                  \
 	.poke = host_poke
 

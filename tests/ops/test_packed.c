@@ -348,7 +348,7 @@ TEST(weights_improved_behind_the_steps_give_the_same_bits)
 		ROW(shape->name);
 		if (!ops || ops == &ops_ref)
 			continue;
-		CHECK(ops->improve && ops->adopt);
+		CHECK(ops->improved_bytes && ops->improve && ops->adopt);
 		fx_seq(&seq, m->shape.vocab, 1, 12);
 		for (int how = 0; how < 2; how++) {
 			struct improver i = { ops, fx_open(ops, m, 1, 2) };

@@ -64,6 +64,21 @@ ask quantize --type q4_0 --format json "$TMP/q8.gguf" "$TMP/q4.gguf"
 is "quantize --format json: types" "$(field tensors.4.from) $(field tensors.4.to)" "Q8_0 Q4_0"
 is "quantize leaves nothing beside" "$(cd "$TMP" && echo q*)" "q4.gguf q8.gguf"
 
+# ---- packed weights: a faster form behind the service, or the file ------
+ids=()
+for w in fast file; do
+	serve --model "$TMP/q4.gguf" --threads 1 --weights $w || not_ok "llmd --weights $w serves"
+	for seed in 1 2 3; do
+		ask run --socket "$SOCK" --format ids -n 60 --ignore-eos --temperature 1 --seed $seed --ids "5 6 7"
+		ids+=("$OUT")
+	done
+	stop
+done
+like "--weights fast: it serves" "${ids[0]}" '^[0-9]+( [0-9]+){59}$'
+is "--weights file gives the same ids" "${ids[*]:3}" "${ids[*]:0:3}"
+ERR=$("$B/llmd" --model "$TMP/q4.gguf" --weights slow 2>&1)
+is "--weights slow: one line" "$ERR" "llmd: weights: 'slow' is neither fast nor file (llmd --help lists all)"
+
 # ---- the model that ships, as one file ----------------------------------
 if model=$(shipped_model) && [[ -x $B/llmd ]]; then
 	ask quantize --type f16 "$model" "$TMP/one.gguf"

@@ -83,6 +83,7 @@ TEST(what_is_wrong_is_named_with_what_is_allowed)
 		{ "--backend", "gpu", "'gpu' is neither cpu nor null" },
 		{ "--backend", "cpu|null", "is neither cpu nor null" },
 		{ "--kv-type", "q", "'q' is neither f32 nor q8" },
+		{ "--weights", "slow", "'slow' is neither fast nor file" },
 		{ "--model", "", "model: a path of 0 bytes" },
 		{ "--config", "/nonexistent/f", "/nonexistent/f: No such" },
 	};

@@ -377,3 +377,28 @@ TEST(kv_memory_is_given_as_asked_or_refused_with_figures)
 	}
 	CHECK(kvsize_available() > 1 << 20);
 }
+
+TEST(faster_weights_leave_a_quarter_of_memory_and_the_kv_asked_for)
+{
+	static const struct {
+		const char *row;
+		uint64_t available, copy, kv;
+		bool room;
+	} rows[] = {
+		{ "little of much", 1000, 100, 0, true },
+		{ "three quarters", 1000, 750, 0, true },
+		{ "more", 1000, 751, 0, false },
+		{ "just beside the KV", 1000, 600, 400, true },
+		{ "not beside it", 1000, 600, 401, false },
+		{ "more than there is", 1000, UINT64_MAX, 0, false },
+		{ "KV more than there is", 1000, 1, UINT64_MAX, false },
+		{ "no memory", 0, 1, 0, false },
+	};
+
+	for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
+		ROW(rows[i].row);
+		CHECK_EQ(kvsize_has_room(rows[i].available, rows[i].copy,
+					 rows[i].kv),
+			 rows[i].room);
+	}
+}
