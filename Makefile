@@ -6,7 +6,7 @@
 #   make quick     unit, small ops, system over the socket: at each save
 #   make install   PREFIX=/usr/local DESTDIR=
 #   make deb       Debian packages into build/deb
-#   make lint | bench | torture | sim [SEED=] | fuzz [ROUNDS=] | clean
+#   make lint | bench | bench-peers | torture | sim [SEED=] | fuzz [ROUNDS=] | clean
 #   make kmod | check-kmod | check-kmod-debug    the kernel module (tests/kmod/kmod.mk)
 #   make compile_commands.json    for editors
 # SAN=address,undefined or SAN=thread builds into build/<san>; CC=clang works.
@@ -55,6 +55,7 @@ EXAMPLE_SRC := $(call src,examples)
 TEST_SRC := $(call src,tests/unit) $(call src,tests/ops) $(call src,tests/model) \
 	$(call src,tests/system) $(call src,tests/sim) $(call src,tests/fuzz)
 BENCH_SRC := $(call src,tests/bench)
+PEER_SRC := $(filter-out %/llama.c,$(call src,tests/bench/peers))
 TESTS := $(patsubst tests/%.c,$(B)/tests/%,$(TEST_SRC))
 BENCHES := $(patsubst tests/%.c,$(B)/tests/%,$(BENCH_SRC))
 EXAMPLES := $(patsubst %.c,$(B)/%,$(EXAMPLE_SRC))
@@ -119,7 +120,7 @@ tests: all $(TESTS) $(if $(SAN)$(MARKS),,$(if $(MAIN_SRC),marks))
 marks: $(if $(SAN)$(MARKS),,all)
 	@$(MAKE) --no-print-directory -s MARKS=1 B=$(B)/marks $(B)/marks/llmd
 objs: $(call obj,$(BASE_SRC) $(KERN_SRC) $(DAEMON_SRC) $(CLIENT_SRC) $(MAIN_SRC) $(TOOL_SRC) \
-	$(TOOL_MAINS) $(EXAMPLE_SRC) $(TEST_SRC) $(BENCH_SRC))
+	$(TOOL_MAINS) $(EXAMPLE_SRC) $(TEST_SRC) $(BENCH_SRC) $(PEER_SRC))
 benches: all $(BENCHES)
 
 # ---- the targets people type
@@ -157,7 +158,7 @@ compile_commands.json: Makefile
 clean:
 	rm -rf build compile_commands.json
 
-include packaging/install.mk packaging/deb.mk tests/kmod/kmod.mk tests/vm/vm.mk
+include packaging/install.mk packaging/deb.mk tests/kmod/kmod.mk tests/vm/vm.mk tests/bench/peers/peers.mk
 .PHONY: all tests marks objs benches setup demo check quick lint bench torture sim fuzz clean
 .DELETE_ON_ERROR:
 .SECONDARY:
