@@ -3,6 +3,7 @@
 # tree.sh: what must not be in the tree: paths of somebody's machine, addresses
 # of package mirrors, big files, source without its licence.
 . tests/lint/files.sh
+shopt -s lastpipe # what find_bad finds counts in this shell
 bad=0
 find_bad() { # WHAT, findings on stdin
 	local found
