@@ -54,7 +54,7 @@ void account_close(struct accounts *a, struct account *ac);
 
 /*
  * Read terms that have changed, if any have; hand weights and rates on to @s.
- * Once a round.
+ * Once a round, and once an entry is in sight: one load where nothing has.
  */
 void accounts_look(struct accounts *a, struct sched *s);
 /* Terms that came with an entry (carrier.h): to @s, where they are new. */

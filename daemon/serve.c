@@ -387,6 +387,8 @@ static void take_work(struct engine *e)
 			d = w.session->priv;
 			if (!d || d->broken)
 				break;
+			/* what was told before it was submitted holds for it */
+			accounts_look(&e->accounts, &e->sched);
 			take_stamp(e, d, &w);
 			take_entry(e, d, &w.sqe);
 			break;

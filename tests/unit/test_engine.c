@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* seam test: threads share memory here, so it runs under TSan too */
 /* The engine as a whole, over plain memory and a toy model (rig.h). */
+#include "daemon/ledger.h"
 #include "tests/unit/rig.h"
 
 static struct rig R;
@@ -87,6 +88,42 @@ TEST(what_is_served_is_told_with_ready)
 	CHECK_EQ(blocks_told, 255);
 	CHECK_EQ(R.board.info.model.context, 512);
 	rig_deinit(&R);
+}
+
+static struct ledger *ledger;
+
+/* Just before an entry is seen, its tenant's ceiling is lowered. */
+static int lower_then_take(struct carrier *c, struct carrier_work *ret)
+{
+	const struct terms t = { .class_ceiling = LLM_CLASS_BATCH };
+	struct err err = { 0 };
+	int n = rig_take(c, ret);
+
+	if (n > 0 && ret->kind == CARRIER_SQE)
+		CHECK_EQ(ledger_set(ledger, ret->session->tenant,
+				    LLM_TENANT_CLASS, &t, &err),
+			 0);
+	return n;
+}
+
+TEST(a_limit_told_before_an_entry_holds_for_it_whatever_the_engine_does)
+{
+	const uint32_t prompt[] = { 'h', 'i' };
+	const struct terms defaults = { .weight = 100,
+					.max_inflight = LLM_NO_LIMIT };
+	struct rig_session *x;
+	struct err err = { 0 };
+
+	CHECK_EQ(ledger_create(&ledger, &defaults, &err), 0);
+	rig_init(&R);
+	R.board.ledger = ledger;
+	R.c.take = lower_then_take;
+	x = rig_session(&R, 0, 1);
+	rig_ids(x, 3, prompt, 2, 5, 9);
+	CHECK_EQ(rig_run(&R), 0);
+	CHECK_EQ(rig_record(x, 3)->class_, LLM_CLASS_BATCH);
+	rig_deinit(&R);
+	ledger_destroy(ledger);
 }
 
 TEST(T1_many_requests_together_get_the_ids_they_get_alone)
