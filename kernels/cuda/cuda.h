@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * cuda.h - the kernels from outside: what each is given, and plain C calls
+ * that start it.  All pointers are device memory unless said otherwise, bf16
+ * is the upper half of an F32, @stream is a cudaStream_t.  A call checks the
+ * sizes that it cannot run (-EINVAL), starts the kernel and returns; -EIO
+ * where CUDA refuses the launch.
+ *
+ * The table of ops.h over these (ops_cuda) does not exist yet.
+ */
+#ifndef KERNELS_CUDA_CUDA_H
+#define KERNELS_CUDA_CUDA_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+enum cuda_number {
+	CUDA_BF16,
+	CUDA_F32,
+};
+
+/* x += d; y = x / rms(x) * w */
+struct cuda_norm_args {
+	float *x;	   /* [rows, dim] */
+	const uint16_t *d; /* [rows, dim] bf16 */
+	const uint16_t *w; /* [dim] bf16 */
+	uint16_t *y;	   /* [rows, dim] bf16 */
+	int rows, dim;	   /* dim: 512 times one of 1..8, 10, 12, 16 */
+	float eps;
+};
+
+int cuda_residual_norm(const struct cuda_norm_args *args, void *stream);
+
+enum cuda_form {
+	CUDA_W_BF16,
+	CUDA_W_INT8, /* a scale a row */
+	CUDA_W_FP8,  /* e4m3, a scale a row */
+	CUDA_W_INT4, /* 0..15 less 8, a scale for a row and 128 columns */
+};
+
+#define CUDA_GEMM_TOKENS 128 /* at most */
+
+/* y[token][row] = sum over k of x[token][k] * w[row][k] */
+struct cuda_gemm_args {
+	const void *w;	    /* [n, k] packed: layout.h */
+	const float *scale; /* [n], int4 [k / 128, n]; bf16: not read */
+	const uint16_t *x;  /* [tokens, k] bf16 */
+	void *y;	    /* [tokens, n] of @out */
+	int n, k, tokens;   /* n: of 128; k: of 64, int4 of 128 */
+	enum cuda_form form;
+	enum cuda_number out;
+};
+
+int cuda_gemm(const struct cuda_gemm_args *args, void *stream);
+
+/*
+ * Attention of T query tokens of S sequences over their KV blocks.  W units of
+ * work are pairs (sequence, first row), rows being numbered token * heads of a
+ * group + head, CUDA_ATTENTION_ROWS to a unit.  Slots of a block past
+ * context_len may hold anything.
+ */
+#define CUDA_ATTENTION_ROWS 16
+#define CUDA_ATTENTION_TILE 128 /* positions */
+
+struct cuda_attention_args {
+	const uint16_t *q;     /* [T, nr_heads, 128] bf16 */
+	const uint16_t *k, *v; /* [block at block_stride][nr_kv_heads][4 KiB] */
+	const int *block_table; /* [S, table_stride] */
+	const int *query_start; /* [S + 1] */
+	const int *context_len; /* [S], the query tokens included */
+	const int *work;	/* [W, 2] */
+	float *part;  /* [W, nr_kv_heads, max_tiles, 16, 128]: o of tiles */
+	float *state; /* [W, nr_kv_heads, max_tiles, 16, 2]: their m, l */
+	int *count; /* [W, nr_kv_heads] warps that are done; 0 before, after */
+	void *out;  /* [T, nr_heads, 128] of @number */
+	size_t block_stride; /* numbers from a block to the next */
+	int table_stride, nr_heads, nr_kv_heads, nr_work;
+	int max_tiles;	    /* of the longest context here */
+	int tiles_per_warp; /* free: it changes no bit */
+	float scale;	    /* of the model, times log2(e) */
+	enum cuda_number number;
+};
+
+int cuda_attention(const struct cuda_attention_args *args, void *stream);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,186 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * gemm.cuh - y[token][n] = sum over k of x[token][k] * w[n][k], for few tokens,
+ * weights read once.
+ *
+ * The arithmetic: an output is one chain of mma over k ascending, 16 a step,
+ * from 0; no split of k, so it is the same for any number of tokens and any
+ * WARPS, TILES, STAGES.  Grouped weights: a chain a group, folded
+ * acc = fma(group, scale, acc), groups ascending.
+ *
+ * The schedule: a warp owns 16 rows of w (the m of the mma) and walks all of
+ * k; tokens are the n, eight a tile.  Each lane copies its own fragments into
+ * a ring of STAGES in shared memory and reads only those, so weights need no
+ * barrier and no ldmatrix; tokens are shared by the CTA, 64 of k a stage.
+ *
+ * Bytes: w once, x once a CTA from L2.  Bound by memory up to about 180 tokens
+ * (bf16).  No GPU has measured it yet.
+ */
+#ifndef KERNELS_CUDA_GEMM_CUH
+#define KERNELS_CUDA_GEMM_CUH
+
+#include "kernels/cuda/cuda.h"
+#include "kernels/cuda/layout.h"
+#include "kernels/cuda/weight.cuh"
+
+template <class W, int WARPS, int TILES> constexpr int gemm_smem(int stages)
+{
+	return stages * (WARPS * 32 * W::BITS * 4 + TILES * 1024);
+}
+
+/* The rings of a CTA and what fills them. */
+template <class W, int WARPS, int TILES, int STAGES> struct gemm_ring {
+	static constexpr int PIECES = W::BITS / 4; /* a lane's, of a stage */
+	static constexpr int STRIDE = WARPS * 512; /* from piece to piece */
+	char *weights;				   /* this lane's first piece */
+	char *tokens;				   /* the CTA's first tile */
+
+	DEV_MEMBER char *piece(int stage, int i) const
+	{
+		return weights + (stage % STAGES * PIECES + i) * STRIDE;
+	}
+
+	DEV_MEMBER char *tile(int stage, int i) const
+	{
+		return tokens + (stage % STAGES * TILES + i) * 1024;
+	}
+
+	/* @src: the lane's first piece in memory */
+	DEV_MEMBER void load_weights(const char *src, int stage) const
+	{
+#pragma unroll
+		for (int i = 0; i < PIECES; i++)
+			copy_async(piece(stage, i),
+				   src + (size_t)(stage * PIECES + i) * 512);
+	}
+
+	/* rows past the last token are zeros */
+	DEV_MEMBER void load_tokens(const uint16_t *x, int k, int nr_tokens,
+				    int stage) const
+	{
+		for (int c = threadIdx.x; c < TILES * 64; c += WARPS * 32) {
+			int row = c / 8, chunk = c % 8;
+			bool take = row < nr_tokens;
+
+			copy_async(tile(stage, 0) + layout_tile(row, chunk),
+				   x + (size_t)(take ? row : 0) * k +
+					   stage * LAYOUT_STAGE + chunk * 8,
+				   take);
+		}
+	}
+
+	/* sum[tile] += the stage's four steps */
+	DEV_MEMBER void multiply(float sum[TILES][4], int stage) const
+	{
+		constexpr int PER = 4 / PIECES; /* fragments a piece */
+		int lane = threadIdx.x % 32;
+		uint32_t a[4][4];
+
+#pragma unroll
+		for (int i = 0; i < 4; i++)
+			W::unpack(a[i], piece(stage, i / PER), i % PER);
+#pragma unroll
+		for (int j = 0; j < TILES; j++) {
+			const char *t = tile(stage, j);
+			uint32_t b[8];
+
+			ldmatrix(b, t + layout_tile(lane % 8, lane / 8));
+			ldmatrix(b + 4,
+				 t + layout_tile(lane % 8, 4 + lane / 8));
+#pragma unroll
+			for (int i = 0; i < 4; i++)
+				mma(sum[j], a[i], b[2 * i], b[2 * i + 1]);
+		}
+	}
+};
+
+/* acc += part by the group's scales of rows g and g + 8; part begins anew */
+template <int TILES>
+DEV void gemm_fold(float acc[TILES][4], float part[TILES][4], float low,
+		   float high)
+{
+#pragma unroll
+	for (int j = 0; j < TILES; j++)
+#pragma unroll
+		for (int c = 0; c < 4; c++) {
+			acc[j][c] =
+				fmaf(part[j][c], c < 2 ? low : high, acc[j][c]);
+			part[j][c] = 0;
+		}
+}
+
+/* @row: of acc[..][0] and [1]; the others are those of row + 8 */
+template <class Out, int TILES>
+DEV void gemm_store(const struct cuda_gemm_args &p, const float acc[TILES][4],
+		    int row, float low, float high)
+{
+#pragma unroll
+	for (int j = 0; j < TILES; j++)
+#pragma unroll
+		for (int c = 0; c < 4; c++) {
+			int token = 8 * j + threadIdx.x % 4 * 2 + c % 2;
+
+			if (token < p.tokens)
+				store_one((Out *)p.y + (size_t)token * p.n +
+						  row + c / 2 * 8,
+					  acc[j][c] * (c < 2 ? low : high));
+		}
+}
+
+/* grid = n / (16 * WARPS); tokens <= 8 * TILES; k a multiple of 64 (128) */
+template <class W, class Out, int WARPS, int TILES, int STAGES>
+__global__ void __launch_bounds__(WARPS * 32)
+	gemm(const struct cuda_gemm_args p)
+{
+	constexpr int GROUP = LAYOUT_GROUP / LAYOUT_STAGE;
+	int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
+	int first = (blockIdx.x * WARPS + warp) * LAYOUT_ROWS;
+	int row = first + lane / 4, stages = p.k / LAYOUT_STAGE;
+	gemm_ring<W, WARPS, TILES, STAGES> ring = {
+		smem_base() + threadIdx.x * 16,
+		smem_base() + STAGES * WARPS * 32 * W::BITS * 4,
+	};
+	const char *src = (const char *)p.w +
+			  (size_t)first * p.k * W::BITS / 8 + lane * 16;
+	const float *scale = p.scale + row;
+	float acc[TILES][4] = {}, part[TILES][4] = {}, low = 1, high = 1;
+	float(&sum)[TILES][4] = W::GROUPED ? part : acc;
+
+	/* weights do not depend on the kernel before us */
+	for (int s = 0; s < STAGES - 1 && s < stages; s++)
+		ring.load_weights(src, s);
+	pdl_wait();
+	/* the first group carries all weights so far as well */
+	for (int s = 0; s < STAGES - 1; s++) {
+		if (s < stages)
+			ring.load_tokens(p.x, p.k, p.tokens, s);
+		copy_commit();
+	}
+	if (W::SCALED || W::GROUPED)
+		low = scale[0], high = scale[8];
+	for (int s = 0; s < stages; s++) {
+		int next = s + STAGES - 1; /* into the stage read last */
+
+		copy_wait<STAGES - 2>();
+		__syncthreads();
+		if (next < stages) {
+			ring.load_weights(src, next);
+			ring.load_tokens(p.x, p.k, p.tokens, next);
+		}
+		copy_commit();
+		ring.multiply(sum, s);
+		if (W::GROUPED && (s + 1) % GROUP == 0) {
+			gemm_fold<TILES>(acc, part, low, high);
+			scale += p.n;
+			if (s + 1 < stages)
+				low = scale[0], high = scale[8];
+		}
+	}
+	copy_wait<0>();
+	pdl_go();
+	if (W::GROUPED)
+		low = high = 1;
+	gemm_store<Out, TILES>(p, acc, row, low, high);
+}
+
+#endif

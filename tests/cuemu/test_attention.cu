@@ -1,0 +1,306 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * slow test: paged attention against float64 and against itself: decode,
+ * several query tokens and whole prompts, any split of a context over warps,
+ * any grouping of query tokens, blocks wherever they lie, give the same bits.
+ */
+#include "kernels/cuda/cuda.h"
+#include "kernels/cuda/layout.h"
+#include "tests/cuemu/check.h"
+
+#include <cerrno>
+
+#define HEADS	  8
+#define KV_HEADS  2
+#define GROUP	  (HEADS / KV_HEADS)
+#define DIM	  KV_HEAD_DIM
+#define ROW_SIZE  (HEADS * DIM)
+#define BLOCKS	  160 /* a prime to 67 and 63: places of blocks */
+#define MAX_TILES 6
+#define MAX_WORK  64
+#define STRIDE	  48 /* blocks of a table */
+#define LOG2_E	  1.4426950408889634
+
+/* Contexts, and how many of their tokens are queries: 45 is a whole prompt. */
+static const int context[] = { 1, 16, 130, 257, 700, 523, 45 };
+static const int queries[] = { 1, 1, 2, 8, 1, 5, 45 };
+#define SEQS  7
+#define TOTAL (1 + 1 + 2 + 8 + 1 + 5 + 45)
+
+struct fixture {
+	array<int> table, start, len, work, count;
+	array<uint16_t> q, k, v;
+	array<float> part, state, out;
+	size_t block_stride; /* K and V of two layers, this is the second */
+
+	explicit fixture(int places)
+		: table(SEQS * STRIDE), start(SEQS + 1), len(SEQS),
+		  work(2 * MAX_WORK), count(MAX_WORK * KV_HEADS),
+		  q((size_t)TOTAL * ROW_SIZE),
+		  k((size_t)BLOCKS * 4 * KV_HEADS * KV_BYTES / 2), v(1),
+		  part((size_t)MAX_WORK * KV_HEADS * MAX_TILES * 16 * DIM),
+		  state((size_t)MAX_WORK * KV_HEADS * MAX_TILES * 16 * 2),
+		  out((size_t)TOTAL * ROW_SIZE),
+		  block_stride((size_t)4 * KV_HEADS * KV_BYTES / 2)
+	{
+		int used = 0;
+
+		for (int s = 0; s < SEQS; s++) {
+			for (int i = 0; i * KV_BLOCK < context[s]; i++)
+				table[s * STRIDE + i] =
+					used++ * places % BLOCKS;
+			for (int p = 0; p < context[s]; p++)
+				fill_kv(s, p);
+		}
+		for (int &c : count.host)
+			c = 0;
+		table.send();
+		count.send();
+		k.send();
+	}
+
+	/* Where dimension @e of position @p lies, from k or from v on. */
+	size_t at(int s, int p, int head, int e)
+	{
+		size_t block = table[s * STRIDE + p / KV_BLOCK];
+
+		return block * block_stride + (size_t)head * KV_BYTES / 2 +
+		       layout_kv(p % KV_BLOCK, e / 8) / 2 + e % 8;
+	}
+
+	uint16_t *keys()
+	{
+		return &k[(size_t)2 * KV_HEADS * KV_BYTES / 2];
+	}
+
+	uint16_t *values()
+	{
+		return &k[(size_t)3 * KV_HEADS * KV_BYTES / 2];
+	}
+
+	/* all other slots stay NaN */
+	void fill_kv(int s, int p)
+	{
+		for (int h = 0; h < KV_HEADS; h++)
+			for (int e = 0; e < DIM; e++) {
+				uint64_t i =
+					(((uint64_t)s * 1024 + p) * KV_HEADS +
+					 h) * DIM +
+					e;
+
+				keys()[at(s, p, h, e)] = to_bf16(noise(4, i));
+				values()[at(s, p, h, e)] = to_bf16(noise(5, i));
+			}
+	}
+
+	/*
+	 * Lay out query tokens first[s] .. first[s] + count[s] - 1 of each
+	 * sequence (counted from its first query token), and run.
+	 */
+	bool run(const int *first, const int *nr, int tiles_per_warp)
+	{
+		int row = 0, z = 0, before = 0;
+
+		for (int s = 0; s < SEQS; s++) {
+			start[s] = row;
+			len[s] = context[s] - queries[s] + first[s] + nr[s];
+			for (int t = 0; t < nr[s]; t++, row++)
+				for (int e = 0; e < ROW_SIZE; e++)
+					q[(size_t)row * ROW_SIZE + e] =
+						query(before + first[s] + t, e);
+			for (int r = 0; r < nr[s] * GROUP; r += 16, z++) {
+				work[2 * z] = s;
+				work[2 * z + 1] = r;
+			}
+			before += queries[s];
+		}
+		start[SEQS] = row;
+		q.send();
+		start.send();
+		len.send();
+		work.send();
+		return launch_it(z, tiles_per_warp);
+	}
+
+	uint16_t query(int token, int e)
+	{
+		return to_bf16(noise(6, (size_t)token * ROW_SIZE + e) * 2);
+	}
+
+	struct cuda_attention_args args(int nr_work, int tiles_per_warp)
+	{
+		struct cuda_attention_args a = {};
+
+		a.q = q.device;
+		a.k = k.device + (keys() - &k[0]);
+		a.v = k.device + (values() - &k[0]);
+		a.block_table = table.device;
+		a.query_start = start.device;
+		a.context_len = len.device;
+		a.work = work.device;
+		a.part = part.device;
+		a.state = state.device;
+		a.count = count.device;
+		a.out = out.device;
+		a.block_stride = block_stride;
+		a.table_stride = STRIDE;
+		a.nr_heads = HEADS;
+		a.nr_kv_heads = KV_HEADS;
+		a.nr_work = nr_work;
+		a.max_tiles = MAX_TILES;
+		a.tiles_per_warp = tiles_per_warp;
+		a.scale = (float)(LOG2_E / sqrt(DIM));
+		a.number = CUDA_F32;
+		return a;
+	}
+
+	bool launch_it(int nr_work, int tiles_per_warp)
+	{
+		struct cuda_attention_args a = args(nr_work, tiles_per_warp);
+		bool ok = ran(cuda_attention(&a, NULL));
+
+		out.fetch();
+		return ok;
+	}
+
+	bool run_all(int tiles_per_warp)
+	{
+		static const int none[SEQS] = {};
+
+		return run(none, queries, tiles_per_warp);
+	}
+
+	/* The error of token @t (of sequence @s) and @head, row @row of out. */
+	void judge(int s, int t, int row, int head, double *worst)
+	{
+		int n = context[s] - queries[s] + t + 1;
+		std::vector<double> weight(n), o(DIM, 0.);
+		double top = -1e30, sum = 0;
+		const uint16_t *qh = &q[((size_t)row * HEADS + head) * DIM];
+
+		for (int p = 0; p < n; p++) {
+			weight[p] = 0;
+			for (int e = 0; e < DIM; e++)
+				weight[p] += (double)mma_widen(qh[e]) *
+					     mma_widen(keys()[at(
+						     s, p, head / GROUP, e)]);
+			weight[p] /= sqrt(DIM);
+			top = fmax(top, weight[p]);
+		}
+		for (int p = 0; p < n; p++) {
+			weight[p] = exp(weight[p] - top);
+			sum += weight[p];
+			for (int e = 0; e < DIM; e++)
+				o[e] += weight[p] *
+					mma_widen(values()[at(
+						s, p, head / GROUP, e)]);
+		}
+		for (int e = 0; e < DIM; e++)
+			worse(worst,
+			      fabs(out[((size_t)row * HEADS + head) * DIM + e] -
+				   o[e] / sum));
+	}
+};
+
+TEST(attention_is_near_float64_under_every_schedule)
+{
+	fixture f(67);
+
+	EACH_MODEL
+	{
+		double worst = 0;
+		int row = 0;
+
+		CHECK(every_schedule(f.out.host, [&] { return f.run_all(1); }));
+		for (int s = 0; s < SEQS; s++)
+			for (int t = 0; t < queries[s]; t++, row++)
+				for (int h = 0; h < HEADS; h++)
+					f.judge(s, t, row, h, &worst);
+		printf("# worst error %.5f of values in [-1, 1]\n", worst);
+		CHECK(worst < 0.002);
+		print_digest("attention", f.out.host);
+	}
+}
+
+TEST(no_split_over_warps_changes_a_bit)
+{
+	fixture f(67);
+	std::vector<float> first;
+
+	EACH_MODEL
+	{
+		CHECK(f.run_all(1));
+		first = f.out.host;
+		for (int tiles : { 2, 3, 6, 100 }) {
+			CHECK(f.run_all(tiles));
+			CHECK(same_bits(f.out.host, first));
+		}
+	}
+}
+
+TEST(tokens_one_by_one_have_the_bits_of_tokens_together)
+{
+	fixture f(67);
+	std::vector<float> all;
+
+	mma_bits = 2;
+	CHECK(f.run_all(6));
+	all = f.out.host;
+	for (int t = 0; t < 45; t++) {
+		int first[SEQS], nr[SEQS], row = 0, before = 0;
+
+		for (int s = 0; s < SEQS; s++) {
+			first[s] = t;
+			nr[s] = t < queries[s];
+		}
+		CHECK(f.run(first, nr, t % 2 ? 1 : 6));
+		for (int s = 0; s < SEQS; before += queries[s++])
+			if (nr[s])
+				CHECK(!memcmp(
+					&f.out[(size_t)row++ * ROW_SIZE],
+					&all[(size_t)(before + t) * ROW_SIZE],
+					ROW_SIZE * sizeof(float)));
+	}
+}
+
+TEST(it_does_not_matter_where_blocks_lie)
+{
+	fixture f(67), g(63);
+
+	CHECK(f.run_all(2));
+	CHECK(g.run_all(2));
+	CHECK(f.table.host != g.table.host);
+	CHECK(same_bits(f.out.host, g.out.host));
+}
+
+TEST(an_answer_in_bf16_is_the_one_in_F32_rounded)
+{
+	fixture f(67);
+	array<uint16_t> out(f.out.host.size());
+	struct cuda_attention_args args;
+	int nr_work = 0;
+
+	CHECK(f.run_all(3));
+	for (int s = 0; s < SEQS; s++)
+		nr_work += (queries[s] * GROUP + 15) / 16;
+	args = f.args(nr_work, 3);
+	args.out = out.device;
+	args.number = CUDA_BF16;
+	CHECK(ran(cuda_attention(&args, NULL)));
+	out.fetch();
+	for (size_t i = 0; i < out.host.size(); i++)
+		CHECK_EQ(out[i], to_bf16(f.out[i]));
+}
+
+TEST(attention_refuses_what_it_cannot_run)
+{
+	fixture f(67);
+	struct cuda_attention_args args = f.args(1, 1);
+
+	args.nr_heads = 7;
+	CHECK_EQ(cuda_attention(&args, NULL), -EINVAL);
+	args = f.args(0, 1);
+	CHECK_EQ(cuda_attention(&args, NULL), -EINVAL);
+	args = f.args(1, 0);
+	CHECK_EQ(cuda_attention(&args, NULL), -EINVAL);
+}

@@ -1,0 +1,210 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * slow test: the emulator itself.  Kernels that are wrong on purpose: it has
+ * to say so.  (Not for a GPU, where they would be undefined.)
+ */
+#include "kernels/cuda/launch.cuh"
+#include "kernels/cuda/ptx.cuh"
+#include "tests/cuemu/check.h"
+
+struct wrong_args {
+	float *out;	    /* [64] */
+	const uint16_t *in; /* [512] bf16, none of them NaN */
+};
+
+/* A wrong kernel, how it is launched and words of the report. */
+struct wrong {
+	const char *name;
+	void (*kernel)(const wrong_args);
+	int threads, smem;
+	const char *words;
+};
+
+static void lost_lane(const wrong_args p)
+{
+	if (threadIdx.x != 5)
+		p.out[threadIdx.x] = __shfl_xor_sync(WHOLE_WARP, 1.f, 1);
+}
+
+static void not_in_its_mask(const wrong_args p)
+{
+	p.out[threadIdx.x] = __shfl_xor_sync(0xffffu, 1.f, 1);
+}
+
+static void two_shuffles(const wrong_args p)
+{
+	if (threadIdx.x < 16)
+		p.out[threadIdx.x] = __shfl_xor_sync(WHOLE_WARP, 1.f, 1);
+	else
+		p.out[threadIdx.x] = __shfl_xor_sync(WHOLE_WARP, 2.f, 1);
+}
+
+static void two_barriers(const wrong_args)
+{
+	if (threadIdx.x < 32)
+		__syncthreads();
+	else
+		__syncthreads();
+}
+
+static void barrier_for_some(const wrong_args)
+{
+	if (threadIdx.x < 32)
+		__syncthreads();
+}
+
+static void past_shared(const wrong_args)
+{
+	((volatile char *)smem_base())[threadIdx.x * 16] = 1;
+}
+
+static void past_global(const wrong_args p)
+{
+	((volatile float *)p.out)[threadIdx.x] = 1;
+}
+
+static void crooked_row(const wrong_args p)
+{
+	uint32_t r[4];
+
+	ldmatrix(r, smem_base() + threadIdx.x * 16 + 8);
+	p.out[threadIdx.x] = as_float(r[0]);
+}
+
+static void never_waits(const wrong_args p)
+{
+	copy_async(smem_base() + threadIdx.x * 16, p.in + threadIdx.x * 8);
+	copy_commit();
+}
+
+static const struct wrong wrongs[] = {
+	{ "a lane is missing from a shuffle", lost_lane, 32, 16, "deadlock" },
+	{ "a lane is not in its own mask", not_in_its_mask, 32, 16, "mask" },
+	{ "two shuffles in one warp", two_shuffles, 32, 16, "warp 0 diverged" },
+	{ "two barriers in one CTA", two_barriers, 64, 16,
+	  "__syncthreads diverged" },
+	{ "a barrier that some never reach", barrier_for_some, 64, 16,
+	  "deadlock" },
+	{ "past the end of shared memory", past_shared, 64, 1008,
+	  "bad address" },
+	{ "past the end of an allocation", past_global, 65, 16, "bad address" },
+	{ "a row that is not aligned", crooked_row, 32, 1024, "lane 0 is not" },
+	{ "a copy that is never waited for", never_waits, 32, 512,
+	  "in flight" },
+};
+
+TEST(a_wrong_kernel_is_reported)
+{
+	array<float> out(64);
+	array<uint16_t> in(512);
+
+	fill_bf16(in, 1, 1);
+	for (const struct wrong &w : wrongs) {
+		int ret = launch(w.kernel, 1, w.threads, w.smem,
+				 wrong_args{ out.device, in.device }, NULL);
+
+		ROW(w.name);
+		printf("# %s: %s\n", w.name, emu::report);
+		CHECK(ret && strstr(emu::report, w.words));
+	}
+}
+
+static void no_barrier(const wrong_args p)
+{
+	float *s = (float *)smem_base();
+
+	s[threadIdx.x] = 1;
+	p.out[threadIdx.x] = s[(threadIdx.x + 32) % 64];
+}
+
+TEST(a_missing_barrier_shows_as_NaN)
+{
+	array<float> out(64);
+
+	for (unsigned i = 0; i < 4; i++) {
+		bool caught = false;
+
+		use_schedule(i);
+		CHECK(ran(launch(no_barrier, 1, 64, 256,
+				 wrong_args{ out.device, NULL }, NULL)));
+		out.fetch();
+		for (float f : out.host)
+			caught |= f != f;
+		CHECK(caught);
+	}
+	use_schedule(0);
+}
+
+/* LEFT groups may be in flight when it reads: 1 is one too many */
+template <int LEFT> static void copy_and_read(const wrong_args p)
+{
+	char *mine = smem_base() + threadIdx.x * 16;
+
+	copy_async(mine, p.in + threadIdx.x * 8);
+	copy_commit();
+	copy_wait<LEFT>();
+	p.out[threadIdx.x] = as_float((uint32_t) * (uint16_t *)mine << 16);
+	copy_wait<0>();
+}
+
+TEST(a_copy_lands_when_it_is_waited_for_and_not_before)
+{
+	array<float> out(64);
+	array<uint16_t> in(512);
+	wrong_args args = { out.device, in.device };
+
+	fill_bf16(in, 1, 1);
+	CHECK(ran(launch(copy_and_read<1>, 1, 64, 1024, args, NULL)));
+	out.fetch();
+	for (float f : out.host)
+		CHECK(f != f);
+	CHECK(ran(launch(copy_and_read<0>, 1, 64, 1024, args, NULL)));
+	out.fetch();
+	for (int i = 0; i < 64; i++)
+		CHECK(out[i] == mma_widen(in[i * 8]));
+}
+
+/* rows STEP * 16 bytes apart: 8 fall into one group of banks, or into eight */
+template <int STEP> static void read_rows(const wrong_args p)
+{
+	uint32_t r[4];
+
+	ldmatrix(r, smem_base() + threadIdx.x % 8 * STEP * 16);
+	p.out[threadIdx.x] = as_float(r[0]);
+}
+
+TEST(bank_conflicts_are_counted)
+{
+	array<float> out(64);
+	wrong_args args = { out.device, NULL };
+
+	use_schedule(0);
+	CHECK(ran(launch(read_rows<1>, 1, 32, 1024, args, NULL)));
+	CHECK_EQ(conflicts(), 0);
+	CHECK(ran(launch(read_rows<8>, 1, 32, 1024, args, NULL)));
+	CHECK_EQ(conflicts(), 4 * 7);
+}
+
+static void right(const wrong_args p)
+{
+	float *s = (float *)smem_base();
+
+	s[threadIdx.x] = (float)threadIdx.x;
+	__syncthreads();
+	p.out[threadIdx.x] = s[63 - threadIdx.x];
+}
+
+TEST(a_right_kernel_runs_after_all_that)
+{
+	array<float> out(64);
+
+	CHECK(every_schedule(out.host, [&] {
+		bool ok = ran(launch(right, 1, 64, 256,
+				     wrong_args{ out.device, NULL }, NULL));
+
+		out.fetch();
+		return ok;
+	}));
+	for (int i = 0; i < 64; i++)
+		CHECK(out[i] == (float)(63 - i));
+}

@@ -1,0 +1,287 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * slow test: the weight-stationary GEMM, each form of weights, against float64
+ * and against itself: any number of tokens, any instance, any schedule gives a
+ * row the same bits.
+ */
+#include "kernels/cuda/gemm.cuh"
+#include "kernels/cuda/launch.cuh"
+#include "tests/cuemu/check.h"
+
+#include <cerrno>
+
+#define N 128
+#define K 512
+#define T CUDA_GEMM_TOKENS
+
+struct form {
+	const char *name;
+	enum cuda_form form;
+	int bits;
+};
+
+static const struct form forms[] = {
+	{ "bf16", CUDA_W_BF16, 16 },
+	{ "int8", CUDA_W_INT8, 8 },
+	{ "fp8", CUDA_W_FP8, 8 },
+	{ "int4", CUDA_W_INT4, 4 },
+};
+
+/* The value of a code. */
+static double decode(enum cuda_form form, int code)
+{
+	int exponent = code >> 3 & 15, fraction = code & 7;
+
+	switch (form) {
+	case CUDA_W_BF16:
+		return mma_widen(code);
+	case CUDA_W_INT8:
+		return (int8_t)code;
+	case CUDA_W_FP8:
+		return (code & 128 ? -1 : 1) *
+		       ldexp(exponent ? fraction + 8 : fraction,
+			     (exponent ? exponent : 1) - 10);
+	case CUDA_W_INT4:
+		return code - 8;
+	}
+	return NAN;
+}
+
+/* A code for noise in [-1, 1): every one of 8 and 4 bits, but e4m3's NaNs. */
+static int encode(enum cuda_form form, float v)
+{
+	int code;
+
+	if (form == CUDA_W_BF16)
+		return to_bf16(v);
+	if (form == CUDA_W_INT4)
+		return (int)lrintf(v * 7.5f + 7.5f);
+	code = (int)floorf(v * 128) & 255;
+	return form == CUDA_W_FP8 && (code & 127) == 127 ? 0 : code;
+}
+
+/* Random weights, packed, and as float64. */
+struct fixture {
+	const struct form &form;
+	array<char> w;
+	array<float> scale, y;
+	array<uint16_t> x;
+	std::vector<double> want;
+
+	explicit fixture(const struct form &f)
+		: form(f), w((size_t)N * K * f.bits / 8),
+		  scale((size_t)N * K / LAYOUT_GROUP), y((size_t)T * N),
+		  x((size_t)T * K), want((size_t)N * K)
+	{
+		for (size_t i = 0; i < scale.host.size(); i++)
+			scale[i] = 0.01f * (1.5f + noise(9, i));
+		memset(w.host.data(), 0, w.host.size());
+		for (int r = 0; r < N; r++)
+			for (int c = 0; c < K; c++)
+				put(r, c);
+		w.send();
+		scale.send();
+		fill_bf16(x, 8, 1);
+	}
+
+	void put(int r, int c)
+	{
+		size_t i = (size_t)r * K + c;
+		int shift, code = encode(form.form, noise(7, i));
+		size_t at = layout_weight(form.bits, K, r, c, &shift);
+		bool grouped = form.form == CUDA_W_INT4;
+
+		w[at] = (char)(w[at] | code << shift);
+		if (form.bits == 16)
+			w[at + 1] = (char)(code >> 8);
+		want[i] = decode(form.form, code);
+		if (form.form != CUDA_W_BF16)
+			want[i] *=
+				scale[grouped ? c / LAYOUT_GROUP * N + r : r];
+	}
+
+	struct cuda_gemm_args args(int first, int tokens, void *out)
+	{
+		return { w.device,
+			 scale.device,
+			 x.device + (size_t)first * K,
+			 out,
+			 N,
+			 K,
+			 tokens,
+			 form.form,
+			 CUDA_F32 };
+	}
+
+	/* rows first .. first + tokens - 1 of y */
+	bool run(int first, int tokens)
+	{
+		struct cuda_gemm_args a =
+			args(first, tokens, y.device + (size_t)first * N);
+		bool ok = ran(cuda_gemm(&a, NULL));
+
+		y.fetch();
+		return ok;
+	}
+
+	/* the instance that is named, on the first @tokens */
+	template <class W, int WARPS, int TILES, int STAGES>
+	bool run_as(int tokens)
+	{
+		struct cuda_gemm_args a = args(0, tokens, y.device);
+		bool ok = ran(launch(gemm<W, float, WARPS, TILES, STAGES>,
+				     N / (WARPS * LAYOUT_ROWS), WARPS * 32,
+				     gemm_smem<W, WARPS, TILES>(STAGES), a,
+				     NULL));
+
+		y.fetch();
+		return ok;
+	}
+
+	void judge(int t, int r, double *worst, double *largest)
+	{
+		double sum = 0;
+
+		for (int c = 0; c < K; c++)
+			sum += want[(size_t)r * K + c] *
+			       mma_widen(x[(size_t)t * K + c]);
+		worse(worst, fabs(y[(size_t)t * N + r] - sum));
+		*largest = fmax(*largest, fabs(sum));
+	}
+
+	void forget()
+	{
+		memset((void *)y.host.data(), 0xff, y.host.size() * 4);
+		y.send();
+	}
+};
+
+static int refused(const struct cuda_gemm_args *good, int n, int k, int tokens)
+{
+	struct cuda_gemm_args args = *good;
+
+	args.n = n;
+	args.k = k;
+	args.tokens = tokens;
+	return cuda_gemm(&args, NULL);
+}
+
+TEST(packed_weights_take_each_bit_once)
+{
+	for (int bits : { 16, 8, 4 }) {
+		std::vector<char> used((size_t)32 * 256 * bits, 0);
+
+		for (int r = 0; r < 32; r++)
+			for (int c = 0; c < 256; c++) {
+				int shift;
+				size_t at =
+					layout_weight(bits, 256, r, c, &shift);
+
+				for (int b = 0; b < bits; b++) {
+					size_t bit = at * 8 + shift + b;
+
+					CHECK(bit < used.size());
+					CHECK(!used[bit]);
+					used[bit] = 1;
+				}
+			}
+	}
+}
+
+TEST(gemm_is_near_float64_under_every_schedule)
+{
+	for (const struct form &form : forms) {
+		fixture f(form);
+		double worst, largest;
+
+		ROW(form.name);
+		EACH_MODEL
+		{
+			worst = largest = 0;
+			CHECK(every_schedule(f.y.host,
+					     [&] { return f.run(0, T); }));
+			for (int t = 0; t < T; t++)
+				for (int r = 0; r < N; r++)
+					f.judge(t, r, &worst, &largest);
+			printf("# %s: worst error %.2e of the largest\n",
+			       form.name, worst / largest);
+			CHECK(worst < largest * 1e-5);
+			print_digest(form.name, f.y.host);
+		}
+	}
+}
+
+TEST(a_row_has_the_same_bits_among_any_number_of_tokens)
+{
+	for (const struct form &form : forms) {
+		fixture f(form);
+		std::vector<float> all;
+
+		ROW(form.name);
+		EACH_MODEL
+		{
+			CHECK(f.run(0, T));
+			all = f.y.host;
+			for (int tokens : { 1, 8, 9, 32, 33, 64, 65 }) {
+				f.forget();
+				CHECK(f.run(5, tokens));
+				CHECK(!memcmp(&f.y[5 * N], &all[5 * N],
+					      (size_t)tokens * N * 4));
+				CHECK(f.y[4 * N] != f.y[4 * N]);
+				CHECK(f.y[(5 + tokens) * N] !=
+				      f.y[(5 + tokens) * N]);
+			}
+		}
+	}
+}
+
+template <class W> static void other_instances(const struct form &form)
+{
+	fixture f(form);
+	std::vector<float> all;
+
+	ROW(form.name);
+	mma_bits = 2;
+	CHECK(f.run(0, 16));
+	all.assign(f.y.host.begin(), f.y.host.begin() + 16 * N);
+	f.forget();
+	CHECK((f.template run_as<W, 1, 2, 2>(16)));
+	CHECK(!memcmp(all.data(), f.y.host.data(), all.size() * 4));
+	f.forget();
+	CHECK((f.template run_as<W, 8, 3, 12>(16)));
+	CHECK(!memcmp(all.data(), f.y.host.data(), all.size() * 4));
+}
+
+TEST(warps_tiles_and_stages_change_no_bit)
+{
+	other_instances<weight_bf16>(forms[0]);
+	other_instances<weight_int8>(forms[1]);
+	other_instances<weight_fp8>(forms[2]);
+	other_instances<weight_int4>(forms[3]);
+}
+
+TEST(an_answer_in_bf16_is_the_one_in_F32_rounded)
+{
+	fixture f(forms[1]);
+	array<uint16_t> y((size_t)8 * N);
+	struct cuda_gemm_args args = f.args(0, 8, y.device);
+
+	args.out = CUDA_BF16;
+	CHECK(f.run(0, 8));
+	CHECK(ran(cuda_gemm(&args, NULL)));
+	y.fetch();
+	for (int i = 0; i < 8 * N; i++)
+		CHECK_EQ(y[i], to_bf16(f.y[i]));
+}
+
+TEST(gemm_refuses_what_it_cannot_run)
+{
+	fixture f(forms[3]);
+	struct cuda_gemm_args args = f.args(0, 8, f.y.device);
+
+	CHECK_EQ(refused(&args, N, K, 0), -EINVAL);
+	CHECK_EQ(refused(&args, N, K, T + 1), -EINVAL);
+	CHECK_EQ(refused(&args, N - 16, K, 1), -EINVAL);
+	CHECK_EQ(refused(&args, N, K - 64, 1), -EINVAL); /* half a group */
+	CHECK_EQ(refused(&args, N, 0, 1), -EINVAL);
+}

@@ -1,0 +1,70 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: MIT
+# slow test: the check of the checks.  One line of a kernel is broken, the test of
+# that kernel is built with it, and has to fail.  MUTANTS=all: every one of the
+# list; else those marked +, one of each kind.
+set -u
+cd "$(dirname "$0")/../.." || exit 2
+dir=$(mktemp -d)
+trap 'rm -rf "$dir"' EXIT
+passed=0 failed=0 skipped=0
+cxx=${CXX:-g++}
+flags=(-std=c++17 -O1 -w -ffp-contract=off -U_FORTIFY_SOURCE -I"$dir" -I. -include tests/cuemu/cuemu.h)
+if [[ $(uname -m) != x86_64 ]] || ! command -v "$cxx" >/dev/null; then
+	echo "ok mutants # SKIP wants a C++ compiler and x86-64"
+	echo "0 passed, 0 failed, 1 skipped"
+	exit 0
+fi
+
+not_ok() { # NAME, WHY
+	echo "# $2"
+	echo "not ok $1"
+	failed=$((failed + 1))
+}
+
+# break FILE by the sed EXPRESSION; test_KERNEL has to see it
+try() { # MARK KERNEL FILE EXPRESSION WHAT
+	local kernel=$2 file=$3 name="$2: $5 is caught" first
+	[[ $1 = + || ${MUTANTS:-few} = all ]] || return 0
+	rm -rf "$dir/kernels"
+	mkdir -p "$dir/kernels/cuda"
+	cp kernels/cuda/* "$dir/kernels/cuda"
+	sed -i "$4" "$dir/kernels/cuda/$file"
+	cmp -s "kernels/cuda/$file" "$dir/kernels/cuda/$file" &&
+		{ not_ok "$name" "the expression changes nothing in $file"; return; }
+	"$cxx" "${flags[@]}" -o "$dir/test" -x c++ "$dir/kernels/cuda/$kernel.cu" \
+		"tests/cuemu/test_$kernel.cu" >"$dir/log" 2>&1 ||
+		{ not_ok "$name" "does not compile: $(head -n 1 "$dir/log")"; return; }
+	first=$(timeout 120 "$dir/test" 2>&1 | grep -m1 '^not ok')
+	[[ -n $first ]] || { not_ok "$name" "every test passes"; return; }
+	echo "# by ${first#not ok }"
+	echo "ok $name"
+	passed=$((passed + 1))
+}
+
+try + norm norm.cuh 's/__syncthreads();//' "a missing barrier"
+try . norm norm.cuh 's/int s = 16; s;/int s = 8; s;/' "half a warp's sum"
+try . norm norm.cu 's/norm_of<5>/norm_of<4>/' "the wrong instance"
+
+try + gemm gemm.cuh 's/__syncthreads();//' "a missing barrier"
+try . gemm gemm.cuh 's/copy_wait<STAGES - 2>/copy_wait<STAGES - 1>/' "a wait one stage too short"
+try . gemm gemm.cuh 's/int next = s + STAGES - 1/int next = s + STAGES/' "a stage refilled while it is read"
+try + gemm gemm.cuh 's/bool take = row < nr_tokens/bool take = true/' "a read past the last token"
+try . gemm gemm.cuh 's/scale += p.n;//' "a group's scale for the next"
+try . gemm gemm.cuh 's/if (token < p.tokens)//' "a write past the last token"
+try . gemm gemm.cu 's/args->tokens <= 8)/args->tokens <= 9)/' "too few tiles for the tokens"
+try . gemm layout.h 's/((chunk ^ (row \& 7)) << 4)/(chunk << 4)/' "a tile without swizzle"
+try . gemm weight.cuh 's/0xc308c308/0xc307c307/' "a zero point off by one"
+try . gemm weight.cuh 's/(w \& 0x00800080) << 8/0/' "a lost sign"
+
+try . attention attention.cuh 's/copy_wait<ATTENTION_BLOCKS - 1>/copy_wait<ATTENTION_BLOCKS>/' "a read before the copy has landed"
+try + attention attention.cuh 's/position + token < t.len)/true)/' "a stale slot taken for a zero"
+try . attention attention.cuh 's/at <= t.see\[h\]/at < t.see[h]/' "a mask off by one"
+try . attention attention.cuh 's/fmaf(a.l\[h\], x, t.l\[h\] \* y)/(a.l[h] + t.l[h])/' "a fold without rescaling"
+try . attention attention.cuh 's/before != warps - 1/before != warps/' "a fold by nobody"
+try + attention attention.cuh 's/for (int tile = 0; tile < t.tiles; tile++)/for (int tile = t.tiles - 1; tile >= 0; tile--)/' "a fold right to left"
+try . attention attention.cuh 's/\*count = 0;/;/' "a counter left as it is"
+try . attention attention.cuh 's/ATTENTION_BLOCKS + i)/i)/' "the block table of the tile before"
+try . attention layout.h 's/((chunk % 8 ^ token % 8) << 4)/(chunk % 8 << 4)/' "a block without swizzle"
+echo "$passed passed, $failed failed, $skipped skipped"
+[[ $failed = 0 ]]
