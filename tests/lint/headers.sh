@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: MIT
 # headers.sh: each header compiles alone, with gcc and clang; what we install
-# and the contract also as strict C11 and from C++ (their users' language).
+# and the contract also as strict C11 and from C++ (their users' language); those
+# of CUDA as C++ beside the emulator.
 . tests/lint/files.sh
 list=$(headers)
 tmp=$(mktemp -d)
@@ -29,6 +30,12 @@ for cc in gcc clang; do
 done
 for h in include/llmclient.h include/uapi/linux/llm.h; do [[ -e $h ]] && echo "$h"; done |
 	alone g++ -x c++ -std=c++11 -pedantic "${warn[@]}"
+cuda=$(all_files | grep -E '^kernels/cuda/.*\.(cuh|h)$')
+[[ $(uname -m) != x86_64 ]] || for cc in g++ clang++; do
+	alone $cc -x c++ -std=c++17 -include tests/cuemu/cuemu.h "${warn[@]}" \
+		-Wno-unknown-pragmas <<<"$cuda"
+done
+list+=$'\n'$(grep '\.cuh$' <<<"$cuda")
 if compgen -G "$tmp/*" >/dev/null; then
 	cat "$tmp"/*
 	exit 1

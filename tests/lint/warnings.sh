@@ -9,12 +9,12 @@ used='' bad=0
 for cc in gcc clang; do
 	command -v $cc >/dev/null || continue
 	case $cc in
-	gcc) own="-Wlogical-op -Wduplicated-cond -Wduplicated-branches
+	gcc) cxx=g++ own="-Wlogical-op -Wduplicated-cond -Wduplicated-branches
 		-Wimplicit-fallthrough=5 -Wjump-misses-init -Wno-format-truncation" ;;
-	clang) own="-Wunreachable-code" ;;
+	clang) cxx=clang++ own="-Wunreachable-code" ;;
 	esac
 	# shellcheck disable=SC2086	# a list of flags, on one line
-	out=$(make -s -k -j"$(nproc)" B=build/lint-$cc CC=$cc WERROR=1 SAN= MARKS= \
+	out=$(make -s -k -j"$(nproc)" B=build/lint-$cc CC=$cc CXX=$cxx WERROR=1 SAN= MARKS= \
 		CFLAGS="-O1 $(echo $both $own)" objs 2>&1) || {
 		grep -E 'warning:|error:' <<<"$out" || echo "$out"
 		bad=1
