@@ -8,7 +8,7 @@
 #   make deb       Debian packages into build/deb
 #   make lint | bench | bench-peers | torture | sim [SEED=] | fuzz [ROUNDS=] | clean
 #   make kmod | check-kmod | check-kmod-debug    the kernel module (tests/kmod/kmod.mk)
-#   make check-cuda                              CUDA kernels on the CPU (tests/cuemu/cuda.mk)
+#   make cuda | check-cuda | check-gpu           CUDA kernels (tests/cuemu/cuda.mk)
 #   make compile_commands.json    for editors
 # SAN=address,undefined or SAN=thread builds into build/<san>; CC=clang works.
 # MARKS=1 builds the daemon with the torture's kill points and planted bugs.

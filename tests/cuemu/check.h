@@ -89,7 +89,10 @@ static inline void fill_bf16(array<uint16_t> &a, uint64_t stream, float scale)
 	a.send();
 }
 
-/* FNV-1a of the bytes, printed: the same digest, the same bits. */
+/*
+ * FNV-1a of the bytes, printed: the same digest, the same bits, of the emulator
+ * with a GPU's model of mma and of that GPU.
+ */
 template <class T>
 static void print_digest(const char *what, const std::vector<T> &v)
 {
@@ -98,8 +101,10 @@ static void print_digest(const char *what, const std::vector<T> &v)
 
 	for (size_t i = 0; i < v.size() * sizeof(T); i++)
 		h = (h ^ p[i]) * 1099511628211u;
-	printf("# %s, mma model %d: digest %016llx\n", what, mma_bits,
-	       (unsigned long long)h);
+	printf("# %s: digest %016llx", what, (unsigned long long)h);
+	if (EMULATED)
+		printf(", mma model %d", mma_bits);
+	printf("\n");
 }
 
 template <class T>

@@ -1,15 +1,23 @@
 # SPDX-License-Identifier: MIT
 # The CUDA kernels (kernels/cuda) and their tests (tests/cuemu).
 #   make check-cuda   the kernels' own source on this CPU: no GPU, no nvcc
+#   make cuda         libllm-cuda.so for sm_80 and sm_90a, and what ptxas says of
+#                     it; a spill is an error.  Skipped where nvcc is not
+#   make check-gpu    the same tests, and the questions that only a GPU answers
 # MUTANTS=all: every planted bug, not the short list.
+# No op table is in the library yet: it has the calls of kernels/cuda/cuda.h.
+NVCC ?= $(or $(shell command -v nvcc),$(wildcard /usr/local/cuda/bin/nvcc))
 ifeq ($(origin CXX),default)
 CXX := $(if $(findstring clang,$(CC)),clang++,g++)
 endif
 MUTANTS ?= few
 CUDA_SRC := $(sort $(wildcard kernels/cuda/*.cu))
 CUEMU_SRC := $(sort $(wildcard tests/cuemu/test_*.cu))
+# test_emu's kernels are wrong on purpose
+GPU_SRC := $(filter-out %/test_emu.cu,$(CUEMU_SRC)) tests/cuemu/probe.cu
 
-# ---- on the host; what the C compiler is told, less what C++ does not know
+# ---- on the host; warned of what C is, less what C++ does not know and what
+# test_emu does on purpose
 HAVE_CUEMU := $(if $(SAN)$(MARKS),,$(shell command -v $(CXX) >/dev/null && \
 	[ "$$(uname -m)" = x86_64 ] && echo 1))
 CUEMU_FLAGS = -std=c++17 -I. $(filter-out -Wstrict-prototypes -Wmissing-prototypes -Wnested-externs \
@@ -29,4 +37,33 @@ check-cuda:
 	$(INNER) cuda-tests
 	@MUTANTS=$(MUTANTS) CXX="$(CXX)" tests/run -b $(B) cuemu/
 
-.PHONY: cuda-tests check-cuda
+# ---- for a GPU
+# (machines after these two compile compute_80 by themselves)
+NVFLAGS = -std=c++17 -O3 -fmad=false -lineinfo -I. -Xcompiler -fPIC,-ffp-contract=off -Xptxas -v \
+	-gencode=arch=compute_80,code=[sm_80,compute_80] -gencode=arch=compute_90a,code=sm_90a
+CUDA_OBJ := $(patsubst %.cu,$(B)/obj/nvcc/%.o,$(CUDA_SRC))
+GPU_TESTS := $(patsubst tests/cuemu/%.cu,$(B)/gpu/%,$(GPU_SRC))
+$(B)/obj/nvcc/%.o: %.cu
+	@mkdir -p $(@D)
+	$(NVCC) $(NVFLAGS) -MD -MF $(@:.o=.d) -c -o $@ $< >$(@:.o=.log) 2>&1 || { cat $(@:.o=.log); exit 1; }
+$(B)/libllm-cuda.so: $(CUDA_OBJ)
+	$(NVCC) -shared -cudart static -o $@ $^
+$(B)/gpu/%: $(B)/obj/nvcc/tests/cuemu/%.o $(CUDA_OBJ)
+	@mkdir -p $(@D)
+	$(NVCC) -cudart static -o $@ $^ -ldl
+gpu-programs: $(GPU_TESTS)
+ifeq ($(NVCC),)
+cuda:
+	@echo "libllm-cuda.so: skipped, there is no nvcc here"
+check-gpu:
+	@echo "ok gpu # SKIP there is no nvcc here"
+else
+cuda:
+	$(INNER) $(B)/libllm-cuda.so
+	@tests/cuemu/ptxas.sh $(CUDA_OBJ:.o=.log)
+	@echo "built $(B)/libllm-cuda.so"
+check-gpu:
+	$(INNER) gpu-programs
+	@tests/cuemu/check-gpu $(GPU_TESTS)
+endif
+.PHONY: cuda cuda-tests check-cuda gpu-programs check-gpu

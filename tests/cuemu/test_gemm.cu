@@ -248,7 +248,7 @@ template <class W> static void other_instances(const struct form &form)
 	CHECK((f.template run_as<W, 1, 2, 2>(16)));
 	CHECK(!memcmp(all.data(), f.y.host.data(), all.size() * 4));
 	f.forget();
-	CHECK((f.template run_as<W, 8, 3, 12>(16)));
+	CHECK((f.template run_as<W, 8, 3, 5>(16)));
 	CHECK(!memcmp(all.data(), f.y.host.data(), all.size() * 4));
 }
 

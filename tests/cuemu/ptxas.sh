@@ -1,0 +1,42 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: MIT
+# ptxas.sh LOG...: what `ptxas -v` said while it compiled, a line a kernel:
+# registers a thread for each machine, and its name.  A spill, or any other use
+# of local memory, is an error.
+cat "$@" | { c++filt 2>/dev/null || cat; } | awk '
+	/Compiling entry function/ {
+		split($0, part, "\047")
+		name = part[2]
+		arch = part[4]
+		sub(/\(.*/, "", name)
+		sub(/^void /, "", name)
+		if (!(name in seen)) {
+			seen[name] = 1
+			names[++nr] = name
+		}
+		if (!(arch in known)) {
+			known[arch] = 1
+			archs[++nr_archs] = arch
+		}
+	}
+	/bytes stack frame/ && $1 + $5 + $9 > 0 {
+		print name " for " arch ":" $0
+		bad++
+	}
+	/Used [0-9]+ registers/ {
+		for (i = 1; i < NF; i++)
+			if ($i == "Used")
+				used[name, arch] = $(i + 1)
+	}
+	END {
+		for (j = 1; j <= nr_archs; j++)
+			printf "%8s", archs[j]
+		print "  registers of"
+		for (i = 1; i <= nr; i++) {
+			for (j = 1; j <= nr_archs; j++)
+				printf "%8s", used[names[i], archs[j]]
+			print "  " names[i]
+		}
+		print nr + 0 " kernels, " (bad ? bad " use" : "none uses") " local memory"
+		exit nr == 0 || bad > 0
+	}'
