@@ -8,9 +8,9 @@ int cuda_attention(const struct cuda_attention_args *args, void *stream)
 {
 	dim3 grid;
 
-	if (args->nr_work < 1 || args->nr_kv_heads < 1 ||
-	    args->nr_heads % args->nr_kv_heads || args->max_tiles < 1 ||
-	    args->tiles_per_warp < 1)
+	if (args->nr_work < 1 || args->nr_work > 65535 ||
+	    args->nr_kv_heads < 1 || args->nr_heads % args->nr_kv_heads ||
+	    args->max_tiles < 1 || args->tiles_per_warp < 1)
 		return -EINVAL;
 	grid = dim3((args->max_tiles + args->tiles_per_warp - 1) /
 			    args->tiles_per_warp,

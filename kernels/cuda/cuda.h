@@ -78,7 +78,8 @@ struct cuda_attention_args {
 	int *count; /* [W, nr_kv_heads] warps that are done; 0 before, after */
 	void *out;  /* [T, nr_heads, 128] of @number */
 	size_t block_stride; /* numbers from a block to the next */
-	int table_stride, nr_heads, nr_kv_heads, nr_work;
+	int table_stride, nr_heads, nr_kv_heads;
+	int nr_work;	    /* W, at most 65535 */
 	int max_tiles;	    /* of the longest context here */
 	int tiles_per_warp; /* free: it changes no bit */
 	float scale;	    /* of the model, times log2(e) */
