@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 # The CUDA kernels (kernels/cuda) and their tests (tests/cuemu).
-#   make check-cuda   the kernels' own source on this CPU: no GPU, no nvcc
+#   make check-cuda   the kernels' own source on this CPU: no GPU, and nvcc only
+#                     for make cuda, where it is
 #   make cuda         libllm-cuda.so for sm_80 and sm_90a, and what ptxas says of
 #                     it; a spill is an error.  Skipped where nvcc is not
 #   make check-gpu    the same tests, and the questions that only a GPU answers
