@@ -403,6 +403,7 @@ static uint32_t usual_to(const struct stream *st)
 	if (st->end || st->score || st->stops || st->logprobs ||
 	    st->nr_stop_ids || !st->nr || st->nr < st->min_tokens)
 		return 0;
+	assert(st->max_tokens <= st->log_len); /* as it was laid out */
 	return st->max_tokens - 1;
 }
 

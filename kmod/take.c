@@ -70,7 +70,7 @@ __poll_t llm_take_poll(struct llm_ring *r, struct file *file, struct poll_table_
 	int n;
 
 	poll_wait(file, &llm_sleepers, pt);
-	smp_mb();	/* on the queue before the ring is read; pairs with pump's fence */
+	smp_mb();	/* on the queue before the ring is read; pairs with llm_sleeper_wake()'s */
 	n = llm_ring_ready(r, &tail);
 	if (n < 0)
 		return EPOLLERR;

@@ -343,8 +343,8 @@ bool prefix_is_current(const struct prefix *p, const struct prefix_pos *pos)
 /*
  * The free list's order is no order of memory: a walk along it waits for each
  * line in turn.  So a finger goes along it a while before, a block each time
- * that one is taken, and asks for the line that the next step will read.  Where
- * it points is a guess: blocks may have left the list.
+ * that a sequence has filled one, and asks for the line that its next move will
+ * read.  Where it points is a guess: blocks may have left the list.
  */
 void prefix_look_ahead(struct prefix *p)
 {

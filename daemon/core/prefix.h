@@ -156,7 +156,7 @@ bool prefix_is_current(const struct prefix *p, const struct prefix_pos *pos);
  * where no cached block is free.
  */
 int prefix_reclaim(struct prefix *p);
-/* A block was taken: ask the cache for what evictions to come will read. */
+/* A block was filled: ask the cache for what evictions to come will read. */
 void prefix_look_ahead(struct prefix *p);
 
 /* As kv_check(): NULL or what is wrong.  O(blocks). */

@@ -155,7 +155,23 @@ TEST(a_full_pool_evicts_the_oldest_cached_block_and_no_held_one)
 	end();
 }
 
-TEST(a_chain_through_anothers_evicted_block_is_indexed_again_from_the_root)
+/* All of @q behind its first 10 tokens is output, in a place of its own. */
+static void put_out(struct seq *q)
+{
+	static uint32_t own[200], out[200][4];
+	uint32_t i;
+
+	memset(own, 0xff, sizeof(own)); /* what another left there */
+	memcpy(own, ids, 10 * sizeof(*ids));
+	for (i = 0; i + 10 < 200; i++)
+		out[i][0] = ids[10 + i];
+	q->ids = own;
+	q->out = out[0];
+	q->out_stride = 4;
+	q->prompt_len = q->stored = 10;
+}
+
+static void again_from_the_root(bool out)
 {
 	struct seq a, b, c;
 
@@ -163,6 +179,8 @@ TEST(a_chain_through_anothers_evicted_block_is_indexed_again_from_the_root)
 	/* both compute the same: b's first block stays its private copy */
 	a = enter(0, 33);
 	b = enter(1, 33);
+	if (out)
+		put_out(&b);
 	compute(&a, 16);
 	compute(&b, 16);
 	CHECK_EQ(p.nr_entries, 1);
@@ -183,4 +201,14 @@ TEST(a_chain_through_anothers_evicted_block_is_indexed_again_from_the_root)
 	seq_release(&c, &p);
 	seq_release(&b, &p);
 	end();
+}
+
+TEST(a_chain_through_anothers_evicted_block_is_indexed_again_from_the_root)
+{
+	again_from_the_root(false);
+}
+
+TEST(and_by_its_output_where_that_lies_elsewhere)
+{
+	again_from_the_root(true);
 }
