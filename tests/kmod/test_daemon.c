@@ -682,3 +682,33 @@ KTEST(turns, "tenants share the ring by weight, sessions of one evenly")
 		side_wait(pid[i]);
 	}
 }
+
+KTEST(turns_wait, "who comes when others wait has his turn after theirs")
+{
+	struct llmd_attach at = { .size = sizeof(at),
+				  .abi = LLM_ABI_VERSION,
+				  .ring_entries = 4 };
+	struct llm_sqe e = side_entry(LLM_OP_NOP, 0, 0);
+	const struct llmd_work *w;
+	struct client a, b;
+	struct daemon d;
+	int i;
+
+	CHECK(client_open(&a) == 0 && client_open(&b) == 0);
+	CHECK(daemon_open(&d) == 0);
+	CHECK(ioctl(d.fd, LLMD_IOC_ATTACH, &at) == 0);
+	daemon_drain(&d); /* OPEN, twice */
+	for (i = 0; i < 8; i++)
+		client_put(&a, &e);
+	CHECK_EQ(client_enter(&a, 8, 0, 0), 8); /* four are in the ring */
+	daemon_ack(&d);
+	client_put(&b, &e);
+	CHECK_EQ(client_enter(&b, 1, 0, 0), 1); /* which has room for one now */
+	for (i = 1; i < 9; i++) {
+		while (!(w = daemon_peek(&d)))
+			CHECK(daemon_take(&d, ~0ull) > 0);
+		/* a's fifth was there before; then each has his turn */
+		CHECK_EQ(w->session, i == 5 ? b.lay.session : a.lay.session);
+		daemon_ack(&d);
+	}
+}
