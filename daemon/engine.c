@@ -228,7 +228,7 @@ static void tell_prompt(struct engine *e, struct live *l)
 static void settle_first(struct engine *e, struct live *l)
 {
 	engine_touch(e, l->desk, l->st.slot);
-	if (wish_settle(&l->desk->wishes, l->st.session, e->now_ns).bell)
+	if (wish_settle(&l->desk->wishes, l->st.session, e->now_ns))
 		e->carrier->wake(e->carrier, l->st.session);
 	mark(MARK_LOG);
 }
@@ -323,8 +323,7 @@ static void engine_commit(struct engine *e)
 static void engine_wake(struct engine *e)
 {
 	struct desk *d = e->look, *next;
-	struct wish_result r;
-	uint32_t wakes = 0;
+	uint32_t wakes;
 
 	if (!d)
 		return;
@@ -335,15 +334,13 @@ static void engine_wake(struct engine *e)
 		d->look = false;
 		account_tokens(d->account, d->tokens);
 		d->tokens = 0;
-		r = wish_settle(&d->wishes, d->session, e->now_ns);
-		wakes += r.futexes;
-		if (r.bell)
+		if (wish_settle(&d->wishes, d->session, e->now_ns))
 			e->carrier->wake(e->carrier, d->session);
 		if (d->wishes.any_late)
 			engine_look(e, d);
 	}
 	mark(MARK_WISH);
-	wakes += e->carrier->flush(e->carrier);
+	wakes = e->carrier->flush(e->carrier);
 	if (wakes)
 		shm_add(&e->board->info.wakes, wakes);
 	mark(MARK_WOKEN);

@@ -4,12 +4,7 @@
 #include "include/llm_shm.h"
 
 #include <errno.h>
-#include <limits.h>
-#include <linux/futex.h>
 #include <stdlib.h>
-#include <string.h>
-#include <sys/syscall.h>
-#include <unistd.h>
 
 static uint32_t nr_words(const struct wishes *w)
 {
@@ -99,18 +94,10 @@ static inline bool met(const struct group *g, uint32_t i)
 	return met;
 }
 
-static void futex_wake(uint64_t *word)
+bool wish_settle(struct wishes *w, struct session *s, uint64_t now_ns)
 {
-	/* the low half: the contract is little-endian where this is used */
-	syscall(SYS_futex, (uint32_t *)word, FUTEX_WAKE, INT_MAX, NULL, NULL,
-		0);
-}
-
-struct wish_result wish_settle(struct wishes *w, struct session *s,
-			       uint64_t now_ns)
-{
-	struct wish_result ret = { 0 };
-	uint32_t k, i;
+	bool bell = false;
+	uint32_t k;
 
 	w->any_late = false;
 	for (k = 0; k < nr_words(w); k++) {
@@ -125,20 +112,12 @@ struct wish_result wish_settle(struct wishes *w, struct session *s,
 		uint64_t look = g.moved | *g.late;
 
 		w->touched[k] = 0;
-		for (; look; look &= look - 1) {
-			i = (uint32_t)__builtin_ctzll(look);
-			if (!met(&g, i))
-				continue;
-			if (shm_load(&g.wish[i].how) == LLM_WAKE_FUTEX) {
-				futex_wake(&s->commit[k * 64 + i]);
-				ret.futexes++;
-			} else {
-				ret.bell = true;
-			}
-		}
+		for (; look; look &= look - 1)
+			if (met(&g, (uint32_t)__builtin_ctzll(look)))
+				bell = true;
 		w->any_late |= *g.late != 0;
 	}
-	return ret;
+	return bell;
 }
 
 uint64_t wish_next_ns(const struct wishes *w)

@@ -57,19 +57,12 @@ static inline void wish_touch(struct wishes *w, uint32_t stream)
 /* Recovery: every word may have moved. */
 void wish_touch_all(struct wishes *w);
 
-/* What wish_settle() found. */
-struct wish_result {
-	bool bell;	  /* a wish is met: wake the session's descriptor */
-	uint32_t futexes; /* futexes woken */
-};
-
 /*
  * After shm_fence(): read the wishes of the streams touched and of those
- * whose delay is over at @now_ns.  Futex wishes are woken here (it never
- * blocks); bells are left to the caller, one a session, by carrier->wake().
+ * whose delay is over at @now_ns.  True where one is met: the caller wakes
+ * the session, once for all of them, by carrier->wake().
  */
-struct wish_result wish_settle(struct wishes *w, struct session *s,
-			       uint64_t now_ns);
+bool wish_settle(struct wishes *w, struct session *s, uint64_t now_ns);
 
 /* The nearest end of a delay, or WISH_NEVER. */
 uint64_t wish_next_ns(const struct wishes *w);

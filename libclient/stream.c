@@ -207,7 +207,6 @@ static void store_wish(struct llmc_stream *st, uint32_t want, uint32_t delay_us)
 	if (!++st->arm)
 		st->arm = 1;
 	shm_store(&h->delay_us, delay_us);
-	shm_store(&h->how, (uint32_t)LLM_WAKE_BELL);
 	shm_publish(&h->arm_want, (uint64_t)st->arm << 32 | want);
 }
 

@@ -68,7 +68,7 @@ static bool read_session(uint32_t k, uint32_t nr, uint32_t every,
 		}
 		live = true;
 		if (every)
-			raw_store_wish(r, i, seen[k][i] + every, LLM_WAKE_BELL);
+			raw_store_wish(r, i, seen[k][i] + every);
 	}
 	if (!every || !live)
 		return live;

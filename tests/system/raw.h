@@ -12,7 +12,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/futex.h>
 #include <poll.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -22,7 +21,6 @@
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <sys/un.h>
 #include <time.h>
 #include <unistd.h>
@@ -331,23 +329,20 @@ static inline int raw_done(const struct raw *r, uint32_t slot, uint64_t w,
 }
 
 /* Half of arming: a fence must follow, then another look. */
-static inline void raw_store_wish(struct raw *r, uint32_t slot, uint32_t want,
-				  uint32_t how)
+static inline void raw_store_wish(struct raw *r, uint32_t slot, uint32_t want)
 {
 	struct llm_wish *h = raw_wish(r, slot);
 
 	if (!++r->arm[slot])
 		r->arm[slot] = 1;
 	shm_store(&h->delay_us, 0u);
-	shm_store(&h->how, how);
 	shm_publish(&h->arm_want, (uint64_t)r->arm[slot] << 32 | want);
 }
 
 /* True: no need to sleep. */
-static inline int raw_arm(struct raw *r, uint32_t slot, uint32_t want,
-			  uint32_t how)
+static inline int raw_arm(struct raw *r, uint32_t slot, uint32_t want)
 {
-	raw_store_wish(r, slot, want, how);
+	raw_store_wish(r, slot, want);
 	shm_fence(); /* the wish is out before the word is read again */
 	return raw_done(r, slot, raw_peek(r, slot), want);
 }
@@ -383,19 +378,6 @@ static inline int raw_sleep(struct raw *r, int timeout_ms)
 	if (r->device && p.revents & (POLLERR | POLLHUP))
 		return -1;
 	return raw_ack(r) ? -1 : 1;
-}
-
-static inline void raw_futex_sleep(struct raw *r, uint32_t slot, uint64_t w,
-				   int timeout_ms)
-{
-	struct timespec ts = { timeout_ms / 1000,
-			       (long)(timeout_ms % 1000) * 1000000 };
-
-	syscall(SYS_futex,
-		(const uint32_t *)((const uint64_t *)(r->engine +
-						      r->su.off_commit) +
-				   slot),
-		FUTEX_WAIT, (uint32_t)w, &ts, NULL, 0);
 }
 
 #endif

@@ -60,7 +60,7 @@ static int honest(struct raw *r, uint32_t slot, uint32_t n)
 	do {
 		if (raw_now() - t0 > 10000 * MS)
 			return -1;
-		if (!raw_arm(r, slot, n, LLM_WAKE_BELL))
+		if (!raw_arm(r, slot, n))
 			raw_sleep(r, 100);
 		w = raw_peek(r, slot);
 	} while (!raw_done(r, slot, w, n));
@@ -462,7 +462,7 @@ static void occupy(struct raw *r)
 	for (i = 0; i < RAW_STREAMS; i++) {
 		a.seed = i;
 		raw_submit(r, i, &a);
-		raw_arm(r, i, 1, i & 1 ? LLM_WAKE_FUTEX : LLM_WAKE_BELL);
+		raw_arm(r, i, 1);
 	}
 	raw_bell(r);
 }
@@ -481,7 +481,7 @@ TEST(one_that_never_reads_and_one_that_is_stopped_cost_others_nothing)
 	/* wakes it never drains: thousands more than its buffer holds */
 	occupy(&mute);
 	for (i = 0; i < 3000; i++) {
-		raw_arm(&mute, 1 + 2 * ((uint32_t)i % 32), 1, LLM_WAKE_BELL);
+		raw_arm(&mute, 1 + 2 * ((uint32_t)i % 32), 1);
 		if (i % 16 == 0)
 			raw_bell(&mute);
 	}

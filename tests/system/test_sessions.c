@@ -46,7 +46,7 @@ static bool finishes(struct raw *s, uint32_t n)
 	if (!raw_submit(s, 0, &a))
 		return false;
 	raw_bell(s);
-	while (!raw_arm(s, 0, n, LLM_WAKE_BELL))
+	while (!raw_arm(s, 0, n))
 		if (raw_now() > end || raw_sleep(s, 1000) < 0)
 			return false;
 	return LLM_COMMIT_TAIL(raw_peek(s, 0)) == n;

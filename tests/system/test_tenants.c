@@ -62,7 +62,7 @@ static bool ends(struct raw *r, uint32_t slot)
 {
 	uint64_t end = raw_now() + 20000000000ull;
 
-	while (!raw_arm(r, slot, ~0u, LLM_WAKE_BELL))
+	while (!raw_arm(r, slot, ~0u))
 		if (raw_now() > end || raw_sleep(r, 1000) < 0)
 			return false;
 	return true;

@@ -6,10 +6,10 @@
  * prefix of the one true log.
  *
  * The truth is an undisturbed run of the same requests.  Then three client
- * processes with 64 streams each submit, cancel, sleep (on the connection and
- * on the futex) and come and go, while the engine dies: at each mark between
- * two stores (daemon/mark.h), and at random times.  Every observation of every
- * client is checked.  Last, bugs are planted, and each must be caught.
+ * processes with 64 streams each submit, cancel, sleep and come and go, while
+ * the engine dies: at each mark between two stores (daemon/mark.h), and at
+ * random times.  Every observation of every client is checked.  Last, bugs are
+ * planted, and each must be caught.
  *
  *	test_torture		100 kills and more, a minute or two (make check)
  *	test_torture long [N]	N random kills (2,000), each mark more often
@@ -36,7 +36,7 @@ struct truth {
 };
 
 struct report {
-	uint64_t streams, tokens, cancelled, waits, futex_waits, sessions;
+	uint64_t streams, tokens, cancelled, waits, sessions;
 	uint32_t bad;
 	char what[160];
 };
@@ -122,7 +122,7 @@ static bool learn_truth(const char *sock)
 		       !raw_done(&r, slot, w, UINT32_MAX)) {
 			if (raw_now() - t0 > 20000000000ull)
 				return false;
-			if (!raw_arm(&r, slot, UINT32_MAX, 0))
+			if (!raw_arm(&r, slot, UINT32_MAX))
 				raw_sleep(&r, 100);
 		}
 		if (LLM_COMMIT_END(w) != LLM_END_STOP &&
@@ -213,37 +213,22 @@ static void look(struct raw *r, struct chk *k, uint32_t i, struct report *rep)
  * word has moved has lost a wake-up.
  */
 static void wake_only(struct raw *r, struct chk *k, struct report *rep,
-		      uint32_t i, uint32_t want, uint32_t how)
+		      uint32_t i, uint32_t want)
 {
 	int woken, patience_ms = 4000 * (serve_slow() > 1 ? 5 : 1);
 	uint64_t w;
 
-	if (r->device) /* its pages are no file's: futex(2) finds no word */
-		how = LLM_WAKE_BELL;
 	rep->waits++;
-	rep->futex_waits += how == LLM_WAKE_FUTEX;
-	if (raw_arm(r, i, want, how))
+	if (raw_arm(r, i, want))
 		return;
 	while (!shm_load(&S->stop)) {
-		uint64_t t0 = raw_now();
-
-		w = raw_peek(r, i);
-		if (how == LLM_WAKE_FUTEX) {
-			if (raw_done(r, i, w, want))
-				return;
-			raw_futex_sleep(r, i, w, patience_ms);
-			woken = raw_now() - t0 <
-				(uint64_t)(patience_ms - 100) * 1000000;
-		} else {
-			woken = raw_sleep(r, patience_ms);
-		}
+		woken = raw_sleep(r, patience_ms);
 		w = raw_peek(r, i);
 		if (woken < 0 || shm_load(&S->stop))
 			return;
 		if (raw_done(r, i, w, want)) {
 			/* a wake that comes just now is not lost */
-			if (!woken &&
-			    (how == LLM_WAKE_FUTEX || !raw_sleep(r, 300)))
+			if (!woken && !raw_sleep(r, 300))
 				bad(rep, "lost wake-up", i, w, want);
 			return;
 		}
@@ -252,8 +237,6 @@ static void wake_only(struct raw *r, struct chk *k, struct report *rep,
 			return;
 		}
 		k->last = w;
-		if (how == LLM_WAKE_FUTEX && raw_arm(r, i, want, how))
-			return;
 	}
 }
 
@@ -308,8 +291,7 @@ static void round_of_streams(struct raw *r, struct report *rep, uint64_t *rng)
 				  rnd(rng) % 2
 					  ? UINT32_MAX
 					  : k[i].seen + 1 +
-						    (uint32_t)(rnd(rng) % 12),
-				  rnd(rng) % 4 == 0);
+						    (uint32_t)(rnd(rng) % 12));
 		if (raw_now() > give_up)
 			bad(rep, k[i].admitted ? "never ended" : "never taken",
 			    i, raw_peek(r, i), k[i].gen);
@@ -388,26 +370,25 @@ static void stop(void)
 
 static void account(const char *tag, uint64_t random_kills)
 {
-	uint64_t st = 0, tk = 0, ca = 0, wa = 0, fu = 0, se = 0, mk = 0;
+	uint64_t st = 0, tk = 0, ca = 0, wa = 0, se = 0, mk = 0;
 	int i;
 
 	for (i = 0; i < NR_CLIENTS; i++) {
 		const struct report *r = &S->report[i];
 
 		st += r->streams, tk += r->tokens, ca += r->cancelled;
-		wa += r->waits, fu += r->futex_waits, se += r->sessions;
+		wa += r->waits, se += r->sessions;
 		if (r->bad)
 			printf("# client %d: %s\n", i, r->what);
 	}
 	for (i = 0; i < MARK_NR; i++)
 		mk += S->marks.kills[i];
 	printf("# %s: %llu kills at marks, %llu at random; %llu sessions, %llu "
-	       "streams (%llu cancelled), %llu tokens, %llu waits (%llu futex), "
-	       "%u violations\n",
+	       "streams (%llu cancelled), %llu tokens, %llu waits, %u violations\n",
 	       tag, (unsigned long long)mk, (unsigned long long)random_kills,
 	       (unsigned long long)se, (unsigned long long)st,
 	       (unsigned long long)ca, (unsigned long long)tk,
-	       (unsigned long long)wa, (unsigned long long)fu, any_bad());
+	       (unsigned long long)wa, any_bad());
 }
 
 /* Die at mark @m, at its @count-th passing; false: it was not passed. */

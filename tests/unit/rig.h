@@ -29,6 +29,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <time.h>
+#include <unistd.h>
 
 /* ---- the toy backend -------------------------------------------------- */
 
@@ -212,6 +213,7 @@ struct rig_session {
 	uint32_t tail; /* the client's own */
 	uint32_t at;   /* next free byte of the arena, client's own */
 	bool wake;     /* marked since the last flush */
+	int bell;      /* an eventfd to ring, or 0 */
 	uint64_t wakes;
 };
 
@@ -286,6 +288,7 @@ static inline void rig_wake(struct carrier *c, struct session *s)
 static inline uint32_t rig_flush(struct carrier *c)
 {
 	struct rig *r = (struct rig *)c;
+	const uint64_t one = 1;
 	uint32_t i, n = 0;
 
 	for (i = 0; i < RIG_SESSIONS; i++) {
@@ -293,6 +296,8 @@ static inline uint32_t rig_flush(struct carrier *c)
 			continue;
 		r->ses[i].wake = false;
 		r->ses[i].wakes++;
+		if (r->ses[i].bell && write(r->ses[i].bell, &one, 8) != 8)
+			abort();
 		n++;
 	}
 	return n;

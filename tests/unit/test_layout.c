@@ -29,7 +29,7 @@ TEST(client_written_structs_stand_where_the_contract_says)
 	AT(llm_client_ctl, epoch_seen, 68);
 	AT(llm_wish, arm_want, 0);
 	AT(llm_wish, delay_us, 8);
-	AT(llm_wish, how, 12);
+	AT(llm_wish, resv0, 12);
 	AT(llm_wish, cancel_gen, 16);
 	AT(llm_sqe, op, 0);
 	AT(llm_sqe, class_, 1);

@@ -105,19 +105,17 @@ struct llm_client_ctl {
  * one client write different ones).  The engine reads it after each commit of
  * the stream.  A wish is met when its arm differs from the last one answered
  * and (tail >= want, or the stream ended, or delay_us has passed since the
- * first token after arming).  A wish is not tied to a gen: an old END may
- * answer it, so the reader checks gen and arms again.
+ * first token after arming): the session's descriptor becomes readable.  A
+ * wish is not tied to a gen: an old END may answer it, so the reader checks
+ * gen and arms again.
  */
 struct llm_wish {
-	__u64 arm_want;	  /* arm counter (never 0) << 32 | tail wished for */
-	__u32 delay_us;	  /* 0 = none */
-	__u32 how;	  /* LLM_WAKE_* */
+	__u64 arm_want; /* arm counter (never 0) << 32 | tail wished for */
+	__u32 delay_us; /* 0 = none */
+	__u32 resv0;
 	__u64 cancel_gen; /* == gen of the stream: cancel it; idempotent */
 	__u64 resv[5];
 };
-#define LLM_WAKE_BELL  0 /* the session's descriptor becomes readable */
-#define LLM_WAKE_FUTEX 1 /* FUTEX_WAKE on the commit word's low half */
-/* socket only: the device's pages are no file's, futex(2) says EFAULT there */
 
 /* HOST, offset 0: written by the kernel or the keeper, never by the engine */
 struct llm_host_ctl {
@@ -167,8 +165,7 @@ struct llm_model {
  *   bits 24..27 state  LLM_ST_*; never goes back within a gen
  *   bits 28..31 end    enum llm_end; stored with LLM_ST_END
  *   bits 32..63 gen    chosen by the client, counts up a slot, never 0
- * The low half is a 32-bit futex word.  The engine's epoch is not in it:
- * tokens are the same in every life.
+ * The engine's epoch is not in it: tokens are the same in every life.
  */
 #define LLM_COMMIT(gen, state, end, tail)                                      \
 	((__u64)(gen) << 32 | (__u64)((end)&15u) << 28 |                       \
