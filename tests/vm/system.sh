@@ -10,12 +10,12 @@ export PATH=/usr/bin:$PATH # what was brought along, before busybox's
 # shellcheck disable=SC3045	# busybox has it
 ulimit -n 65536
 passed=0 failed=0 skipped=0
-while read -r suite; do
+while read -r suite || [ -n "$suite" ]; do
 	begin=$(date +%s)
 	# shellcheck disable=SC2086	# a program and its arguments
 	case $suite in
-	*.sh*) timeout 600 bash tests/system/$suite ;;
-	*) timeout 600 build/tests/system/$suite ;;
+	*.sh*) timeout 2400 bash tests/system/$suite ;;
+	*) timeout 2400 build/tests/system/$suite ;;
 	esac </dev/null >/tmp/out 2>&1
 	rc=$?
 	cat /tmp/out
