@@ -24,7 +24,15 @@ void seq_flush(struct seq *q)
 		q->ids[q->stored] = out_token(q, q->stored);
 }
 
-/* The tokens of @block, all known: where they lie, or in @buf. */
+#define QUAD 4u
+typedef uint32_t quad __attribute__((vector_size(QUAD * 4)));
+
+/*
+ * The tokens of @block, all known: where they lie, or in @buf.  Four are one
+ * store: who hashes or copies them loads 16 bytes, and a load that is wider
+ * than the store before it waits until all stores are out of the core's queue,
+ * the step's to logs and text among them (measured: 5 ns a token of 70).
+ */
 static const uint32_t *block_ids(const struct seq *q, uint32_t block,
 				 uint32_t buf[KV_BLOCK])
 {
@@ -36,8 +44,14 @@ static const uint32_t *block_ids(const struct seq *q, uint32_t block,
 	for (; pos + i < q->stored; i++)
 		buf[i] = q->ids[pos + i];
 	out = q->out + (size_t)(pos + i - q->prompt_len) * q->out_stride;
-	for (; i < KV_BLOCK; i++, out += q->out_stride)
+	for (; i % QUAD; i++, out += q->out_stride)
 		buf[i] = *out;
+	for (; i < KV_BLOCK; i += QUAD, out += QUAD * q->out_stride) {
+		quad four = { out[0], out[q->out_stride],
+			      out[2 * q->out_stride], out[3 * q->out_stride] };
+
+		memcpy(buf + i, &four, sizeof(four));
+	}
 	return buf;
 }
 
