@@ -3,7 +3,8 @@
  * Hostile model files: mutants of real ones, made from a fixed seed, must be
  * either refused with one line or be good for use; never a crash, never a
  * byte read outside the file (run it under SAN=address,undefined).
- * LLM_FUZZ_ROUNDS raises the number of mutants of each kind.
+ * LLM_FUZZ_ROUNDS is the number of mutants of each kind, LLM_FUZZ_SEED another
+ * beginning.
  */
 #include "base/err.h"
 #include "checkpoint/arch.h"
@@ -11,6 +12,7 @@
 #include "checkpoint/safetensors.h"
 #include "checkpoint/tensors.h"
 #include "daemon/model/weights.h"
+#define SCRATCH_ROOT (access("/dev/shm", W_OK) ? "/tmp" : "/dev/shm")
 #include "tests/model/scratch.h"
 #include "tests/test.h"
 
@@ -28,11 +30,13 @@ static uint64_t rnd(uint64_t below)
 	return state % below;
 }
 
-static uint32_t nr_runs(void)
+/* Begin a test of @usual mutants. */
+static uint32_t rounds(uint32_t usual)
 {
-	const char *s = getenv("LLM_FUZZ_ROUNDS");
+	const char *n = getenv("LLM_FUZZ_ROUNDS"), *s = getenv("LLM_FUZZ_SEED");
 
-	return s ? (uint32_t)atoi(s) : 6000;
+	state = s ? strtoull(s, NULL, 0) : usual;
+	return n ? (uint32_t)atoi(n) : usual;
 }
 
 static size_t read_file(const char *path, uint8_t *buf, size_t room)
@@ -131,12 +135,11 @@ TEST(a_mutant_of_a_safetensors_header_is_refused_or_readable)
 	size_t size = read_file(MODELS "llama-mha-f16/model.safetensors", seed,
 				sizeof(seed));
 	uint64_t n;
-	uint32_t good = 0;
+	uint32_t good = 0, runs = rounds(20000);
 
 	memcpy(&n, seed, 8);
 	CHECK(n < sizeof(head) / 2 && n + 8 < size);
-	state = 1;
-	for (uint32_t run = 0; run < nr_runs(); run++) {
+	for (uint32_t run = 0; run < runs; run++) {
 		size_t head_size = n, data_size = rnd(4) ? size - 8 - n : 512;
 		struct err err = { 0 };
 		struct safetensors st;
@@ -166,7 +169,7 @@ TEST(a_mutant_of_a_safetensors_header_is_refused_or_readable)
 		free(file);
 	}
 	/* both ways must have been gone */
-	CHECK(good > 0 && good < nr_runs() / 2);
+	CHECK(good > 0 && good < runs / 2);
 }
 
 /* What model_open() does before it computes anything. */
@@ -207,9 +210,8 @@ TEST(a_mutant_of_config_json_is_refused_or_fits_the_weights)
 		"qwen2-sharded-bf16", "qwen3-f32"
 	};
 	static uint8_t seed[4096], buf[16384];
-	uint32_t good = 0, runs = nr_runs() / 4;
+	uint32_t good = 0, runs = rounds(6000);
 
-	state = 2;
 	for (uint32_t run = 0; run < runs; run++) {
 		char path[192], dir[128];
 		struct err err = { 0 };
@@ -239,12 +241,11 @@ TEST(a_mutant_of_an_index_is_refused_or_finds_every_tensor)
 			     "qwen2-sharded-bf16/model.safetensors.index.json",
 			     seed, sizeof(seed));
 	char cmd[256];
-	uint32_t good = 0, runs = nr_runs() / 8;
+	uint32_t good = 0, runs = rounds(3000);
 
 	snprintf(cmd, sizeof(cmd), "cp %s/*.safetensors %s", dir,
 		 scratch_dir());
 	CHECK_EQ(system(cmd), 0);
-	state = 3;
 	for (uint32_t run = 0; run < runs; run++) {
 		struct err err = { 0 };
 		size_t size = n;

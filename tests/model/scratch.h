@@ -31,11 +31,17 @@ __attribute__((unused)) static void scratch_end(void)
 		perror(cmd);
 }
 
+/* Who writes a small file a round defines it before, as a place in memory. */
+#ifndef SCRATCH_ROOT
+#define SCRATCH_ROOT "/tmp"
+#endif
+
 /* The directory; made at the first call, removed at exit. */
 static const char *scratch_dir(void)
 {
 	if (!scratch_buf[0]) {
-		strcpy(scratch_buf, "/tmp/llm-test-XXXXXX");
+		snprintf(scratch_buf, sizeof(scratch_buf), "%s/llm-test-XXXXXX",
+			 SCRATCH_ROOT);
 		scratch_must(mkdtemp(scratch_buf) != NULL, "mkdtemp");
 		atexit(scratch_end);
 	}
