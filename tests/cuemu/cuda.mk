@@ -2,8 +2,9 @@
 # The CUDA kernels (kernels/cuda) and their tests (tests/cuemu).
 #   make check-cuda   the kernels' own source on this CPU: no GPU, and nvcc only
 #                     for make cuda, where it is
-#   make cuda         libllm-cuda.so for sm_80 and sm_90a, and what ptxas says of
-#                     it; a spill is an error.  Skipped where nvcc is not
+#   make cuda         libllm-cuda.so for sm_80 and sm_90a, what ptxas says of it
+#                     (a spill is an error), and what its machine code is made of.
+#                     Skipped where nvcc is not
 #   make check-gpu    the same tests, and the questions that only a GPU answers
 # MUTANTS=all: every planted bug, not the short list.
 # No op table is in the library yet: it has the calls of kernels/cuda/cuda.h.
@@ -54,17 +55,19 @@ $(B)/gpu/%: $(B)/obj/nvcc/tests/cuemu/%.o $(CUDA_OBJ)
 	$(NVCC) -cudart static -o $@ $^ -ldl
 gpu-programs: $(GPU_TESTS)
 ifeq ($(NVCC),)
-cuda:
+cuda libllm-cuda:
 	@echo "libllm-cuda.so: skipped, there is no nvcc here"
 check-gpu:
 	@echo "ok gpu # SKIP there is no nvcc here"
 else
-cuda:
+libllm-cuda:
 	$(INNER) $(B)/libllm-cuda.so
 	@tests/cuemu/ptxas.sh $(CUDA_OBJ:.o=.log)
+cuda: libllm-cuda
+	@LLM_VERBOSE=1 tests/cuemu/sass.sh $(B)/libllm-cuda.so
 	@echo "built $(B)/libllm-cuda.so"
 check-gpu:
 	$(INNER) gpu-programs
 	@tests/cuemu/check-gpu $(GPU_TESTS)
 endif
-.PHONY: cuda cuda-tests check-cuda gpu-programs check-gpu
+.PHONY: cuda libllm-cuda cuda-tests check-cuda gpu-programs check-gpu

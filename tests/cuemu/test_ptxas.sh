@@ -1,20 +1,22 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: MIT
-# slow test: where nvcc is, every kernel compiles for sm_80 and sm_90a, and none
-# of them uses local memory (`make cuda` says which).
+# slow test: where nvcc is, every kernel compiles for sm_80 and sm_90a, none of
+# them uses local memory (`make cuda` says which), and their machine code is made
+# of what sass.txt says.
 cd "$(dirname "$0")/../.." || exit 2
-name="kernels keep to their registers"
-out=$(make -s --no-print-directory B="${LLM_BUILD:-build}" SAN= MARKS= cuda 2>&1)
+B=${LLM_BUILD:-build}
+out=$(make -s --no-print-directory B="$B" SAN= MARKS= libllm-cuda 2>&1)
 rc=$?
 if [[ $rc != 0 ]]; then
 	tail -n 20 <<<"$out" | sed 's/^/# /'
-	echo "not ok $name"
-	echo "0 passed, 1 failed, 0 skipped"
+	lines="not ok kernels keep to their registers"
 elif [[ $out == *skipped* ]]; then
-	echo "ok $name # SKIP ${out##*skipped, }"
-	echo "0 passed, 0 failed, 1 skipped"
+	lines="ok kernels keep to their registers # SKIP ${out##*skipped, }"
 else
-	echo "ok $name"
-	echo "1 passed, 0 failed, 0 skipped"
+	lines="ok kernels keep to their registers
+$(tests/cuemu/sass.sh "$B/libllm-cuda.so")"
 fi
-exit $rc
+echo "$lines"
+failed=$(grep -c '^not ok' <<<"$lines") skipped=$(grep -c '# SKIP' <<<"$lines")
+echo "$(($(grep -c '^ok' <<<"$lines") - skipped)) passed, $failed failed, $skipped skipped"
+exit $((failed > 0))
