@@ -50,7 +50,7 @@ need() {
 
 # ask ARGS...: OUT, ERR and RC of the client's command, at most a minute
 ask() {
-	OUT=$(timeout 60 "$LLM" "$@" 2>"$TMP/err")
+	OUT=$(timeout $((30 * (1 + ${LLM_SLOW:-1}))) "$LLM" "$@" 2>"$TMP/err")
 	RC=$?
 	ERR=$(<"$TMP/err")
 }

@@ -14,8 +14,8 @@ while read -r suite || [ -n "$suite" ]; do
 	begin=$(date +%s)
 	# shellcheck disable=SC2086	# a program and its arguments
 	case $suite in
-	*.sh*) timeout 2400 bash tests/system/$suite ;;
-	*) timeout 2400 build/tests/system/$suite ;;
+	*.sh*) timeout 3500 bash tests/system/$suite ;;
+	*) timeout 1200 build/tests/system/$suite ;;
 	esac </dev/null >/tmp/out 2>&1
 	rc=$?
 	cat /tmp/out
