@@ -190,6 +190,8 @@ static void take_entry(struct engine *e, struct desk *d,
 		q.class_ = (uint8_t)d->account->terms.class_ceiling;
 	how = admit_entry(&e->limits, &now, s, &d->extents, &q, used,
 			  e->scratch);
+	if (how != ADMIT_NOTHING && how != ADMIT_CANCEL)
+		wish_anew(&d->wishes, q.stream);
 	switch (how) {
 	case ADMIT_NOTHING:
 		return;

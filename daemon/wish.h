@@ -58,6 +58,15 @@ static inline void wish_touch(struct wishes *w, uint32_t stream)
 void wish_touch_all(struct wishes *w);
 
 /*
+ * @stream has a new gen, its word is stored: what was answered of its wish may
+ * have been answered by the old one's END, so the wish stands again.
+ */
+static inline void wish_anew(struct wishes *w, uint32_t stream)
+{
+	w->state[stream].woken = 0;
+}
+
+/*
  * After shm_fence(): read the wishes of the streams touched and of those
  * whose delay is over at @now_ns.  True where one is met: the caller wakes
  * the session, once for all of them, by carrier->wake().

@@ -216,6 +216,36 @@ static int close_at(struct rig *r, uint64_t deadline_ns)
 	return deadline_ns == UINT64_MAX;
 }
 
+/* Once the first stream of slot 3 has ended: the next, and no new wish. */
+static int next_turn(struct rig *r, uint64_t deadline_ns)
+{
+	const uint32_t prompt[] = { 'h', 'o' };
+	struct rig_session *x = &r->ses[0];
+
+	if (!rig_ended(x, 3))
+		return 0;
+	if (x->gen[3] == 2)
+		return LLM_COMMIT_GEN(rig_word(x, 3)) == 2;
+	CHECK_EQ(x->wakes, 1);
+	rig_ids(x, 3, prompt, 2, 5, 2);
+	return 0;
+}
+
+TEST(a_wish_that_was_answered_stands_again_for_the_slots_next_stream)
+{
+	const uint32_t prompt[] = { 'h', 'i' };
+	struct rig_session *x;
+
+	rig_init(&R);
+	x = rig_session(&R, 0, 1);
+	R.script = next_turn;
+	shm_publish(&x->wish[3].arm_want, (__u64)1 << 32 | 1);
+	rig_ids(x, 3, prompt, 2, 5, 1);
+	CHECK_EQ(rig_run(&R), 0);
+	CHECK_EQ(x->wakes, 2);
+	rig_deinit(&R);
+}
+
 TEST(a_closed_session_leaves_no_block_and_no_pointer_behind)
 {
 	uint32_t prompt[40], i;

@@ -84,6 +84,23 @@ TEST(an_end_answers_every_wish_a_refusal_too)
 	CHECK(tick(0));
 }
 
+TEST(what_an_old_end_answered_stands_again_for_the_new_gen)
+{
+	begin();
+	word[3] = LLM_COMMIT(1, LLM_ST_END, LLM_END_LENGTH, 7);
+	arm(3, 1, 2, 0); /* for gen 2, which the engine has not seen */
+	wish_touch(&W, 3);
+	CHECK(tick(0)); /* nobody may have slept yet */
+	word[3] = LLM_COMMIT(2, LLM_ST_QUEUED, 0, 0);
+	wish_anew(&W, 3);
+	word[3] = LLM_COMMIT(2, LLM_ST_RUNNING, 0, 1);
+	wish_touch(&W, 3);
+	CHECK(!tick(0));
+	word[3] = LLM_COMMIT(2, LLM_ST_RUNNING, 0, 2);
+	wish_touch(&W, 3);
+	CHECK(tick(0));
+}
+
 TEST(a_new_engine_looks_at_every_wish)
 {
 	begin();

@@ -107,7 +107,7 @@ struct llm_client_ctl {
  * and (tail >= want, or the stream ended, or delay_us has passed since the
  * first token after arming): the session's descriptor becomes readable.  A
  * wish is not tied to a gen: an old END may answer it, so the reader checks
- * gen and arms again.
+ * gen and arms again; and it stands again once a new gen is admitted.
  */
 struct llm_wish {
 	__u64 arm_want; /* arm counter (never 0) << 32 | tail wished for */
