@@ -106,7 +106,7 @@ static inline size_t weight_row_bytes(enum weight_type type, uint32_t cols)
 /* Row @row as F32. */
 static inline void weight_row(const struct weight *w, uint32_t row, float *dst)
 {
-	const char *src = w->data;
+	const char *src = (const char *)w->data;
 
 	weight_formats[w->type].unpack(src + row * w->row_stride, dst, w->cols);
 }

@@ -21,19 +21,37 @@ extern "C" {
 enum cuda_number {
 	CUDA_BF16,
 	CUDA_F32,
+	CUDA_F16,
 };
 
-/* x += d; y = x / rms(x) * w */
+#define CUDA_MAX_DIM 8192 /* of the residual stream */
+
+/* x += d, where there is a d; y = x / rms(x) * w */
 struct cuda_norm_args {
 	float *x;	   /* [rows, dim] */
-	const uint16_t *d; /* [rows, dim] bf16 */
-	const uint16_t *w; /* [dim] bf16 */
+	const uint16_t *d; /* optional: [rows, dim] bf16 */
+	const void *w;	   /* [dim] of @w_number */
 	uint16_t *y;	   /* [rows, dim] bf16 */
-	int rows, dim;	   /* dim: 512 times one of 1..8, 10, 12, 16 */
+	int rows, dim;	   /* dim: even, at most CUDA_MAX_DIM */
 	float eps;
+	enum cuda_number w_number;
 };
 
 int cuda_residual_norm(const struct cuda_norm_args *args, void *stream);
+
+/* x = the embedding of the token; y = x / rms(x) * w */
+struct cuda_embed_args {
+	const void *embed;     /* [vocab, dim] of @embed_number */
+	const uint32_t *token; /* [rows]; vocab and above are read as 0 */
+	const void *w;	       /* [dim] of @w_number */
+	float *x;	       /* [rows, dim] */
+	uint16_t *y;	       /* [rows, dim] bf16 */
+	int rows, dim, vocab;  /* dim as above */
+	float eps;
+	enum cuda_number embed_number, w_number;
+};
+
+int cuda_embed_norm(const struct cuda_embed_args *args, void *stream);
 
 enum cuda_form {
 	CUDA_W_BF16,

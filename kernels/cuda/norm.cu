@@ -1,8 +1,11 @@
 /* SPDX-License-Identifier: MIT */
-/* norm.cu - an instance of norm.cuh for each model size. */
+/* norm.cu - which instance of norm.cuh has room for a row. */
 #include "kernels/cuda/norm.cuh"
 
 #include "kernels/cuda/launch.cuh"
+
+/* Pairs that a thread of an instance holds. */
+#define NORM_INSTANCES 1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 16
 
 template <int PAIRS>
 static int norm_of(const struct cuda_norm_args *args, void *stream)
@@ -11,33 +14,39 @@ static int norm_of(const struct cuda_norm_args *args, void *stream)
 		      *args, stream);
 }
 
+template <int PAIRS>
+static int norm_of(const struct cuda_embed_args *args, void *stream)
+{
+	return launch(embed_norm<PAIRS>, args->rows, NORM_THREADS, NORM_SMEM,
+		      *args, stream);
+}
+
+/* The first of the instances that is large enough. */
+template <int PAIRS, int... MORE, class Args>
+static int norm_for(const Args *args, void *stream)
+{
+	if (args->dim <= PAIRS * 2 * NORM_THREADS)
+		return norm_of<PAIRS>(args, stream);
+	if constexpr (sizeof...(MORE))
+		return norm_for<MORE...>(args, stream);
+	return -EINVAL;
+}
+
+static bool norm_takes(int rows, int dim)
+{
+	return rows >= 1 && dim >= 2 && dim % 2 == 0 && dim <= CUDA_MAX_DIM;
+}
+
 int cuda_residual_norm(const struct cuda_norm_args *args, void *stream)
 {
-	if (args->rows < 1 || args->dim % (2 * NORM_THREADS))
+	if (!norm_takes(args->rows, args->dim))
 		return -EINVAL;
-	switch (args->dim / (2 * NORM_THREADS)) {
-	case 1:
-		return norm_of<1>(args, stream);
-	case 2:
-		return norm_of<2>(args, stream);
-	case 3:
-		return norm_of<3>(args, stream);
-	case 4:
-		return norm_of<4>(args, stream);
-	case 5:
-		return norm_of<5>(args, stream);
-	case 6:
-		return norm_of<6>(args, stream);
-	case 7:
-		return norm_of<7>(args, stream);
-	case 8:
-		return norm_of<8>(args, stream);
-	case 10:
-		return norm_of<10>(args, stream);
-	case 12:
-		return norm_of<12>(args, stream);
-	case 16:
-		return norm_of<16>(args, stream);
-	}
-	return -EINVAL;
+	return norm_for<NORM_INSTANCES>(args, stream);
+}
+
+int cuda_embed_norm(const struct cuda_embed_args *args, void *stream)
+{
+	if (!norm_takes(args->rows, args->dim) || args->vocab < 1)
+		return -EINVAL;
+	return norm_for<NORM_INSTANCES>(args, stream);
 }

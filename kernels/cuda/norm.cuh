@@ -1,14 +1,18 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * norm.cuh - residual add and RMSNorm: x += d; y = x / rms(x) * w.
+ * norm.cuh - RMSNorm of a row and what comes before it: the residual add, or
+ * the row of the embedding with which a token begins.
+ *	residual_norm	x += d; y = x / rms(x) * w
+ *	embed_norm	x = embed[token]; y = x / rms(x) * w
  *
  * One CTA a row, so a row's sum has one order whatever the batch: thread t
  * takes pairs t, t + 256, .. by fma, warps fold by halves, then warps
  * ascending.  The residual x stays F32: it is the one value that lives through
- * all layers.
+ * all layers.  PAIRS, a thread's share, is only room: pairs past the end add
+ * nothing.
  *
- * 12 bytes an element (x read and written, d read, y written); bound by
- * memory.  No GPU has measured it yet.
+ * Bytes an element: 12 (x read and written, d read, y written), 8 of an
+ * embedding in bf16; bound by memory.  No GPU has measured it yet.
  */
 #ifndef KERNELS_CUDA_NORM_CUH
 #define KERNELS_CUDA_NORM_CUH
@@ -35,44 +39,115 @@ DEV float norm_sum(float sum)
 	return sum;
 }
 
-/* dim = PAIRS * 2 * NORM_THREADS; grid = rows */
+/* The pair @i of a row at @p of numbers of the kind @number. */
+DEV float2 norm_load(const void *p, size_t i, enum cuda_number number)
+{
+	uint32_t u;
+
+	if (number == CUDA_F32)
+		return ((const float2 *)p)[i];
+	u = ((const uint32_t *)p)[i];
+	if (number == CUDA_F16)
+		return float2{ widen_f16((uint16_t)u),
+			       widen_f16((uint16_t)(u >> 16)) };
+	return float2{ low_bf16(u), high_bf16(u) };
+}
+
+/* This thread's share of a row. */
+template <int PAIRS> struct norm_share {
+	float2 x[PAIRS], w[PAIRS];
+	int pairs; /* of the whole row */
+
+	/* where the i-th of the share stands in the row */
+	DEV_MEMBER int at(int i) const
+	{
+		return threadIdx.x + i * NORM_THREADS;
+	}
+
+	DEV_MEMBER void load_weights(const void *p, enum cuda_number number)
+	{
+#pragma unroll
+		for (int i = 0; i < PAIRS; i++)
+			if (at(i) < pairs)
+				w[i] = norm_load(p, at(i), number);
+	}
+
+	DEV_MEMBER void finish(uint16_t *y, float eps) const
+	{
+		float sum = 0, r;
+
+#pragma unroll
+		for (int i = 0; i < PAIRS; i++)
+			if (at(i) < pairs) {
+				sum = fmaf(x[i].x, x[i].x, sum);
+				sum = fmaf(x[i].y, x[i].y, sum);
+			}
+		r = 1.f / (float)(2 * pairs);
+		r = 1.f / sqrtf(fmaf(norm_sum(sum), r, eps));
+#pragma unroll
+		for (int i = 0; i < PAIRS; i++)
+			if (at(i) < pairs)
+				store_pair(y + 2 * at(i), x[i].x * r * w[i].x,
+					   x[i].y * r * w[i].y);
+	}
+};
+
+/* dim <= PAIRS * 2 * NORM_THREADS; grid = rows */
 template <int PAIRS>
 __global__ void __launch_bounds__(NORM_THREADS)
 	residual_norm(const struct cuda_norm_args p)
 {
-	constexpr int DIM = PAIRS * 2 * NORM_THREADS;
-	size_t row = blockIdx.x, t = threadIdx.x;
-	float2 *x_row = (float2 *)(p.x + row * DIM) + t;
-	const uint32_t *d_row = (const uint32_t *)(p.d + row * DIM) + t;
-	const uint32_t *w_row = (const uint32_t *)p.w + t;
-	uint32_t *y_row = (uint32_t *)(p.y + row * DIM) + t;
-	uint32_t weight[PAIRS];
-	float2 v[PAIRS];
-	float sum = 0;
+	size_t first = (size_t)blockIdx.x * p.dim;
+	float2 *x = (float2 *)(p.x + first);
+	const uint32_t *d = (const uint32_t *)(p.d + first);
+	norm_share<PAIRS> s = {};
 
+	s.pairs = p.dim / 2;
 	/* weights do not depend on the kernel before us */
-#pragma unroll
-	for (int i = 0; i < PAIRS; i++)
-		weight[i] = w_row[i * NORM_THREADS];
+	s.load_weights(p.w, p.w_number);
 	pdl_wait();
 #pragma unroll
 	for (int i = 0; i < PAIRS; i++) {
-		uint32_t add = d_row[i * NORM_THREADS];
+		if (s.at(i) >= s.pairs)
+			continue;
+		s.x[i] = x[s.at(i)];
+		if (p.d) {
+			uint32_t add = d[s.at(i)];
 
-		v[i] = x_row[i * NORM_THREADS];
-		v[i].x += low_bf16(add);
-		v[i].y += high_bf16(add);
-		x_row[i * NORM_THREADS] = v[i];
-		sum = fmaf(v[i].x, v[i].x, sum);
-		sum = fmaf(v[i].y, v[i].y, sum);
+			s.x[i].x += low_bf16(add);
+			s.x[i].y += high_bf16(add);
+			x[s.at(i)] = s.x[i];
+		}
 	}
 	pdl_go();
-	float r = 1.f / sqrtf(fmaf(norm_sum(sum), 1.f / DIM, p.eps));
+	s.finish(p.y + first, p.eps);
+}
+
+/* As above. */
+template <int PAIRS>
+__global__ void __launch_bounds__(NORM_THREADS)
+	embed_norm(const struct cuda_embed_args p)
+{
+	size_t first = (size_t)blockIdx.x * p.dim;
+	float2 *x = (float2 *)(p.x + first);
+	norm_share<PAIRS> s = {};
+	size_t id;
+
+	s.pairs = p.dim / 2;
+	s.load_weights(p.w, p.w_number);
+	pdl_wait();
+	id = p.token[blockIdx.x];
+	id = id < (size_t)p.vocab ? id : 0;
 #pragma unroll
-	for (int i = 0; i < PAIRS; i++)
-		y_row[i * NORM_THREADS] =
-			pack_bf16(v[i].x * r * low_bf16(weight[i]),
-				  v[i].y * r * high_bf16(weight[i]));
+	for (int i = 0; i < PAIRS; i++) {
+		if (s.at(i) >= s.pairs)
+			continue;
+		s.x[i] = norm_load(p.embed, id * s.pairs + s.at(i),
+				   p.embed_number);
+		x[s.at(i)] = s.x[i];
+	}
+	pdl_go();
+	s.finish(p.y + first, p.eps);
 }
 
 #endif

@@ -43,6 +43,15 @@ DEV uint32_t as_uint(float f)
 	return __float_as_uint(f);
 }
 
+/* An f16 as a float, exactly. */
+DEV float widen_f16(uint16_t h)
+{
+	float r;
+
+	asm("cvt.f32.f16 %0, %1;" : "=f"(r) : "h"(h));
+	return r;
+}
+
 /* Two floats to bf16, to nearest even; @lo in the lower half. */
 DEV uint32_t pack_bf16(float lo, float hi)
 {

@@ -16,6 +16,8 @@ MUTANTS ?= few
 CUDA_SRC := $(sort $(wildcard kernels/cuda/*.cu))
 CUEMU_SRC := $(sort $(wildcard tests/cuemu/test_*.cu))
 # test_emu's kernels are wrong on purpose
+# the plain C ops, which kernels are compared with
+REF_LIBS := $(B)/libllmkernels.a $(B)/libllmbase.a
 GPU_SRC := $(filter-out %/test_emu.cu,$(CUEMU_SRC)) tests/cuemu/probe.cu
 
 # ---- on the host; warned of what C is, less what C++ does not know and what
@@ -31,9 +33,10 @@ CUEMU_TESTS := $(if $(HAVE_CUEMU),$(patsubst tests/%.cu,$(B)/tests/%,$(CUEMU_SRC
 $(B)/obj/cuemu/%.o: %.cu
 	@mkdir -p $(@D)
 	$(CXX) $(CUEMU_FLAGS) -MMD -MP -x c++ -c -o $@ $<
-$(B)/tests/cuemu/%: $(B)/obj/cuemu/tests/cuemu/%.o $(filter %.o,$(patsubst %.cu,$(B)/obj/cuemu/%.o,$(CUDA_SRC)))
+$(B)/tests/cuemu/%: $(B)/obj/cuemu/tests/cuemu/%.o $(filter %.o,$(patsubst %.cu,$(B)/obj/cuemu/%.o,$(CUDA_SRC))) \
+		$(REF_LIBS)
 	@mkdir -p $(@D)
-	$(CXX) -o $@ $^
+	$(CXX) -pthread -o $@ $^ -lm
 cuda-tests: $(CUEMU_TESTS)
 check-cuda:
 	$(INNER) cuda-tests
@@ -50,9 +53,9 @@ $(B)/obj/nvcc/%.o: %.cu
 	$(NVCC) $(NVFLAGS) -MD -MF $(@:.o=.d) -c -o $@ $< >$(@:.o=.log) 2>&1 || { cat $(@:.o=.log); exit 1; }
 $(B)/libllm-cuda.so: $(CUDA_OBJ)
 	$(NVCC) -shared -cudart static -o $@ $^
-$(B)/gpu/%: $(B)/obj/nvcc/tests/cuemu/%.o $(CUDA_OBJ)
+$(B)/gpu/%: $(B)/obj/nvcc/tests/cuemu/%.o $(CUDA_OBJ) $(REF_LIBS)
 	@mkdir -p $(@D)
-	$(NVCC) -cudart static -o $@ $^ -ldl
+	$(NVCC) -cudart static -o $@ $^ -lm -ldl
 gpu-programs: $(GPU_TESTS)
 ifeq ($(NVCC),)
 cuda libllm-cuda:

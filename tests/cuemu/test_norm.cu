@@ -1,7 +1,11 @@
 /* SPDX-License-Identifier: MIT */
-/* slow test: residual add and RMSNorm against float64 and against itself */
+/*
+ * slow test: RMSNorm after the residual add and after the embedding, against
+ * float64, against kernels/ref and against itself
+ */
 #include "kernels/cuda/cuda.h"
 #include "tests/cuemu/check.h"
+#include "tests/cuemu/ref.h"
 
 #include <cerrno>
 
@@ -31,7 +35,7 @@ struct fixture {
 		struct cuda_norm_args args = { x.device + at, d.device + at,
 					       w.device,      y.device + at,
 					       rows,	      dim,
-					       1e-5f };
+					       1e-5f,	      CUDA_BF16 };
 
 		for (size_t i = 0; i < x.host.size(); i++)
 			x[i] = input(i);
@@ -44,7 +48,7 @@ struct fixture {
 	}
 };
 
-static const int dims[] = { 512, 2048, 2560, 4096, 8192 };
+static const int dims[] = { 2, 80, 512, 1026, 2560, 4096, 8192 };
 
 TEST(norm_is_near_float64_under_every_schedule)
 {
@@ -92,13 +96,146 @@ TEST(a_row_alone_gives_the_bits_of_the_row_in_a_batch)
 	CHECK(same_bits(all, f.y.host));
 }
 
-TEST(norm_refuses_a_size_it_has_no_instance_of)
+TEST(without_a_residual_the_row_stays_as_it_is)
 {
-	struct cuda_norm_args args = {};
+	fixture f(1026);
+	std::vector<uint16_t> want;
+	array<float> w(1026);
+	struct cuda_norm_args args = { f.x.device, nullptr, w.device,
+				       f.y.device, ROWS,    1026,
+				       1e-5f,	   CUDA_F32 };
 
-	args.rows = 1;
-	for (int dim : { 0, 100, 512 * 9 }) {
-		args.dim = dim;
-		CHECK_EQ(cuda_residual_norm(&args, NULL), -EINVAL);
+	for (uint16_t &d : f.d.host)
+		d = 0;
+	f.d.send();
+	CHECK(f.run(0, ROWS));
+	want = f.y.host;
+	memset(f.y.host.data(), 0xff, want.size() * 2);
+	f.y.send();
+	for (int i = 0; i < 1026; i++)
+		w[i] = mma_widen(f.w[i]); /* the same numbers, as F32 */
+	w.send();
+	CHECK(ran(cuda_residual_norm(&args, NULL)));
+	f.y.fetch();
+	CHECK(same_bits(want, f.y.host));
+	f.x.fetch();
+	for (size_t i = 0; i < f.x.host.size(); i++)
+		CHECK(f.x[i] == f.input(i));
+}
+
+#define VOCAB 37
+
+/* An embedding of each kind of numbers that are exact in all of them. */
+struct embedding {
+	int dim;
+	array<uint16_t> bf16, f16, y;
+	array<float> f32, w, x;
+	array<uint32_t> token;
+
+	explicit embedding(int n)
+		: dim(n), bf16((size_t)n * VOCAB), f16(bf16.host.size()),
+		  y((size_t)n * ROWS), f32(bf16.host.size()), w(n),
+		  x((size_t)n * ROWS), token(ROWS)
+	{
+		static const uint32_t ids[ROWS] = { 36, 0, 5, VOCAB, ~0u };
+
+		fill_bf16(bf16, 4, 1);
+		for (size_t i = 0; i < f32.host.size(); i++) {
+			f32[i] = mma_widen(bf16[i]);
+			f16[i] = f32_to_f16(f32[i]);
+			/* bf16 numbers below 2^-17 have more places */
+			if (f16_to_f32(f16[i]) != f32[i])
+				f32[i] = 0, f16[i] = bf16[i] = 0;
+		}
+		for (int i = 0; i < n; i++)
+			w[i] = 1 + noise(5, i) / 3;
+		for (int i = 0; i < ROWS; i++)
+			token[i] = ids[i];
+		bf16.send();
+		f16.send();
+		f32.send();
+		w.send();
+		token.send();
 	}
+
+	bool run(enum cuda_number number)
+	{
+		const void *table = number == CUDA_BF16	 ? (void *)bf16.device
+				    : number == CUDA_F16 ? (void *)f16.device
+							 : (void *)f32.device;
+		struct cuda_embed_args args = {
+			table, token.device, w.device, x.device, y.device, ROWS,
+			dim,   VOCAB,	     1e-5f,    number,	 CUDA_F32
+		};
+		bool ok = ran(cuda_embed_norm(&args, NULL));
+
+		x.fetch();
+		y.fetch();
+		return ok;
+	}
+};
+
+static struct ref_model *open_ref(embedding &e, ref_model &m)
+{
+	memcpy(ref_model::of(m.ends.embed), e.f32.host.data(),
+	       e.f32.host.size() * 4);
+	m.layer.attn_norm = e.w.host.data();
+	return m.open() ? &m : nullptr;
+}
+
+TEST(a_token_begins_with_the_row_of_ref_and_its_norm)
+{
+	for (int dim : { 80, 192, 1026, 8192 }) {
+		embedding e(dim);
+		struct ops_shape s = { (uint32_t)dim, 1, 1,	16, 16,	   16,
+				       VOCAB,	      1, 1e-5f, 1,  KV_F32 };
+		ref_model m(s);
+		ref_step step(e.token.host, 0, { 1 });
+		std::vector<float> x, y;
+		double worst = 0;
+
+		CHECK(open_ref(e, m));
+		CHECK_EQ(ops_ref.embed_norm(m.ctx, &step.step), 0);
+		x = m.peek(OPS_X, ROWS, dim);
+		y = m.peek(OPS_XN, ROWS, dim);
+		CHECK(every_schedule(e.y.host,
+				     [&] { return e.run(CUDA_F16); }));
+		CHECK(same_bits(x, e.x.host));
+		for (size_t i = 0; i < y.size(); i++)
+			worse(&worst, fabs(mma_widen(e.y[i]) - y[i]) /
+					      (fabs(y[i]) + 1e-2));
+		printf("# dim %d: worst relative error %.5f\n", dim, worst);
+		CHECK(worst < 0.0041);
+		print_digest("embed", e.y.host);
+	}
+}
+
+TEST(an_embedding_of_any_kind_of_numbers_gives_the_same_bits)
+{
+	embedding e(192);
+	std::vector<uint16_t> y;
+
+	CHECK(e.run(CUDA_BF16));
+	y = e.y.host;
+	for (enum cuda_number number : { CUDA_F16, CUDA_F32 }) {
+		CHECK(e.run(number));
+		CHECK(same_bits(y, e.y.host));
+	}
+}
+
+TEST(norm_refuses_what_it_cannot_run)
+{
+	struct cuda_norm_args norm = {};
+	struct cuda_embed_args embed = {};
+
+	embed.vocab = 1;
+	norm.rows = embed.rows = 1;
+	for (int dim : { 0, 81, CUDA_MAX_DIM + 2 }) {
+		norm.dim = embed.dim = dim;
+		CHECK_EQ(cuda_residual_norm(&norm, NULL), -EINVAL);
+		CHECK_EQ(cuda_embed_norm(&embed, NULL), -EINVAL);
+	}
+	embed.dim = 80;
+	embed.vocab = 0;
+	CHECK_EQ(cuda_embed_norm(&embed, NULL), -EINVAL);
 }

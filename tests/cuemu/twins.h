@@ -7,6 +7,7 @@
 #ifndef CUEMU_TWINS_H
 #define CUEMU_TWINS_H
 
+#include "kernels/half.h"
 #include "tests/cuemu/emu.h"
 #include "tests/cuemu/mma_model.h"
 
@@ -97,6 +98,11 @@ DEV uint32_t as_uint(float f)
 
 	memcpy(&u, &f, 4);
 	return u;
+}
+
+DEV float widen_f16(uint16_t h)
+{
+	return f16_to_f32(h);
 }
 
 DEV uint32_t emu_bf16(float f)
