@@ -11,6 +11,8 @@
 #ifndef KERNELS_EXPF_H
 #define KERNELS_EXPF_H
 
+#include "kernels/device.h"
+
 #include <math.h>
 #include <stdint.h>
 #include <string.h>
@@ -28,7 +30,7 @@
 #define EXP_C2	     5.0000001201e-1f
 
 /* x <= 0.  NaN gives exp(EXP_LOWEST), as the vector maximum does. */
-static inline float exp_neg(float x)
+DEVICE_TOO float exp_neg(float x)
 {
 	int dead = x < EXP_LOWEST;
 	float n, r, p;
@@ -52,7 +54,7 @@ static inline float exp_neg(float x)
 }
 
 /* silu(g) * u: the exponential's argument is never positive. */
-static inline float silu_mul(float g, float u)
+DEVICE_TOO float silu_mul(float g, float u)
 {
 	float e = exp_neg(-fabsf(g)), t = 1.0f + e;
 
@@ -63,7 +65,7 @@ static inline float silu_mul(float g, float u)
  * e in 0..1.001 as a count of 2^-40, rounded to nearest even: the sum that
  * adding 6144 = 1.5 * 2^12 leaves in the low bits of a double.
  */
-static inline uint64_t exp_mass(float e)
+DEVICE_TOO uint64_t exp_mass(float e)
 {
 	double d = (double)e + 6144.0;
 	uint64_t bits;

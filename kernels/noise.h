@@ -20,13 +20,15 @@
 #ifndef KERNELS_NOISE_H
 #define KERNELS_NOISE_H
 
+#include "kernels/device.h"
+
 #include <stdint.h>
 #include <string.h>
 
 #define NOISE_GUMBEL 0x67756d62u /* "gumb": other purposes, other counters */
 
 /* Philox4x32 with ten rounds: @c is the counter, then the result. */
-static inline void noise_philox(uint32_t c[4], uint32_t k0, uint32_t k1)
+DEVICE_TOO void noise_philox(uint32_t c[4], uint32_t k0, uint32_t k1)
 {
 	for (int round = 0; round < 10; round++) {
 		uint64_t a = (uint64_t)0xd2511f53u * c[0];
@@ -42,7 +44,7 @@ static inline void noise_philox(uint32_t c[4], uint32_t k0, uint32_t k1)
 }
 
 /* 64 random bits of (seed, position, id). */
-static inline uint64_t noise_bits(uint64_t seed, uint32_t position, uint32_t id)
+DEVICE_TOO uint64_t noise_bits(uint64_t seed, uint32_t position, uint32_t id)
 {
 	uint32_t c[4] = { id / 2, position, NOISE_GUMBEL, 0 };
 	const uint32_t *half = c + (id & 1) * 2;
@@ -56,7 +58,7 @@ static inline uint64_t noise_bits(uint64_t seed, uint32_t position, uint32_t id)
  * with m in [sqrt(1/2), sqrt(2)); ln m = 2 atanh(s), s = (m - 1) / (m + 1),
  * s^2 < 0.0295, by its Taylor series to s^21.
  */
-static inline double noise_log(double x)
+DEVICE_TOO double noise_log(double x)
 {
 	static const double c[] = { 2.0 / 21, 2.0 / 19, 2.0 / 17, 2.0 / 15,
 				    2.0 / 13, 2.0 / 11, 2.0 / 9,  2.0 / 7,
@@ -85,12 +87,12 @@ static inline double noise_log(double x)
 }
 
 /* u of the head comment; t = 1 - u is exact too */
-static inline double noise_uniform(uint64_t bits)
+DEVICE_TOO double noise_uniform(uint64_t bits)
 {
 	return (double)((bits >> 12) * 2 + 1) * 0x1p-53;
 }
 
-static inline double noise_gumbel(uint64_t seed, uint32_t position, uint32_t id)
+DEVICE_TOO double noise_gumbel(uint64_t seed, uint32_t position, uint32_t id)
 {
 	double u = noise_uniform(noise_bits(seed, position, id));
 

@@ -60,17 +60,30 @@ enum cuda_form {
 	CUDA_W_INT4, /* 0..15 less 8, a scale for a row and 128 columns */
 };
 
-#define CUDA_GEMM_TOKENS 128 /* at most */
+/* What becomes of the product. */
+enum cuda_end {
+	CUDA_STORE,
+	CUDA_ADD,    /* y += it, F32 */
+	CUDA_SWIGLU, /* y = silu(gate) * up, rows as layout_gate_up() says */
+};
 
-/* y[token][row] = sum over k of x[token][k] * w[row][k] */
+#define CUDA_GEMM_TOKENS 128 /* with one pass over the weights */
+
+/*
+ * y[token][row] = sum over k of x[token][k] * w[row][k] (+ bias[row]), ended
+ * as @end says; n rows, of which CUDA_SWIGLU makes half as many.
+ */
 struct cuda_gemm_args {
-	const void *w;	    /* [n, k] packed: layout.h */
-	const float *scale; /* [n], int4 [k / 128, n]; bf16: not read */
-	const uint16_t *x;  /* [tokens, k] bf16 */
-	void *y;	    /* [tokens, n] of @out */
-	int n, k, tokens;   /* n: of 128; k: of 64, int4 of 128 */
+	const void *w;	    /* [n, k] packed and made up: layout.h */
+	const float *scale; /* [n], int4 [k / 128, n], made up; bf16: none */
+	const uint16_t *x;  /* [.., k] bf16, a row a token */
+	void *y;	    /* [tokens, n or n / 2] of @out */
+	int n, k, tokens;   /* n: any, CUDA_SWIGLU of 16; k: of 8 */
 	enum cuda_form form;
-	enum cuda_number out;
+	enum cuda_number out;  /* CUDA_BF16 or CUDA_F32 */
+	enum cuda_end end;     /* CUDA_ADD: out is CUDA_F32 */
+	const float *bias;     /* optional: [n] */
+	const uint32_t *x_row; /* optional: [tokens] the row of x of each */
 };
 
 int cuda_gemm(const struct cuda_gemm_args *args, void *stream);

@@ -11,40 +11,48 @@
 
 #include "kernels/cuda/launch.cuh"
 
-template <class W, class Out, int WARPS, int TILES, int STAGES>
+template <class W, int WARPS, int TILES, int STAGES>
 static int gemm_run(const struct cuda_gemm_args *args, void *stream)
 {
-	return launch(gemm<W, Out, WARPS, TILES, STAGES>,
-		      args->n / (WARPS * LAYOUT_ROWS), WARPS * 32,
-		      gemm_smem<W, WARPS, TILES>(STAGES), *args, stream);
-}
+	dim3 grid(layout_rows(args->n) / (WARPS * LAYOUT_ROWS),
+		  (args->tokens + 8 * TILES - 1) / (8 * TILES));
 
-template <class W, class Out>
-static int gemm_of(const struct cuda_gemm_args *args, void *stream)
-{
-	if (args->tokens <= 8)
-		return gemm_run<W, Out, 2, 1, 8>(args, stream);
-	if (args->tokens <= 32)
-		return gemm_run<W, Out, 4, 4, 4>(args, stream);
-	if (args->tokens <= 64)
-		return gemm_run<W, Out, 8, 8, 4>(args, stream);
-	return gemm_run<W, Out, 8, 16, 3>(args, stream);
+	return launch(gemm<W, WARPS, TILES, STAGES>, grid, WARPS * 32,
+		      gemm_smem<W, WARPS, TILES>(STAGES), *args, stream);
 }
 
 template <class W>
 static int gemm_form(const struct cuda_gemm_args *args, void *stream)
 {
-	if (args->out == CUDA_F32)
-		return gemm_of<W, float>(args, stream);
-	return gemm_of<W, uint16_t>(args, stream);
+	if (args->tokens <= 8)
+		return gemm_run<W, 2, 1, 8>(args, stream);
+	if (args->tokens <= 32)
+		return gemm_run<W, 4, 4, 4>(args, stream);
+	if (args->tokens <= 64)
+		return gemm_run<W, 8, 8, 4>(args, stream);
+	return gemm_run<W, 8, CUDA_GEMM_TOKENS / 8, 3>(args, stream);
+}
+
+/* How the answer is to end fits its numbers and sizes. */
+static bool gemm_ends(const struct cuda_gemm_args *args)
+{
+	if (args->out != CUDA_BF16 && args->out != CUDA_F32)
+		return false;
+	switch (args->end) {
+	case CUDA_STORE:
+		return true;
+	case CUDA_ADD:
+		return args->out == CUDA_F32;
+	case CUDA_SWIGLU:
+		return args->n % 16 == 0;
+	}
+	return false;
 }
 
 int cuda_gemm(const struct cuda_gemm_args *args, void *stream)
 {
-	int columns = args->form == CUDA_W_INT4 ? LAYOUT_GROUP : LAYOUT_STAGE;
-
-	if (args->tokens < 1 || args->tokens > CUDA_GEMM_TOKENS ||
-	    args->n < 1 || args->n % 128 || args->k < 1 || args->k % columns)
+	if (args->tokens < 1 || args->tokens > 65535 * CUDA_GEMM_TOKENS ||
+	    args->n < 1 || args->k < 1 || args->k % 8 || !gemm_ends(args))
 		return -EINVAL;
 	switch (args->form) {
 	case CUDA_W_BF16:

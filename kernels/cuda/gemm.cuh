@@ -6,12 +6,14 @@
  * The arithmetic: an output is one chain of mma over k ascending, 16 a step,
  * from 0; no split of k, so it is the same for any number of tokens and any
  * WARPS, TILES, STAGES.  Grouped weights: a chain a group, folded
- * acc = fma(group, scale, acc), groups ascending.
+ * acc = fma(group, scale, acc), groups ascending.  Then, each rounded: times
+ * the scale of the row, plus its bias, and what enum cuda_end says.
  *
  * The schedule: a warp owns 16 rows of w (the m of the mma) and walks all of
  * k; tokens are the n, eight a tile.  Each lane copies its own fragments into
  * a ring of STAGES in shared memory and reads only those, so weights need no
- * barrier and no ldmatrix; tokens are shared by the CTA, 64 of k a stage.
+ * barrier and no ldmatrix; tokens are shared by the CTA, 64 of k a stage.  More
+ * tokens than TILES hold are more CTAs, which read the weights again.
  *
  * Bytes: w once, x once a CTA from L2.  Bound by memory up to about 180 tokens
  * (bf16).  No GPU has measured it yet.
@@ -22,6 +24,7 @@
 #include "kernels/cuda/cuda.h"
 #include "kernels/cuda/layout.h"
 #include "kernels/cuda/weight.cuh"
+#include "kernels/expf.h"
 
 template <class W, int WARPS, int TILES> constexpr int gemm_smem(int stages)
 {
@@ -54,18 +57,20 @@ template <class W, int WARPS, int TILES, int STAGES> struct gemm_ring {
 				   src + (size_t)(stage * PIECES + i) * 512);
 	}
 
-	/* rows past the last token are zeros */
-	DEV_MEMBER void load_tokens(const uint16_t *x, int k, int nr_tokens,
+	/* tokens from @first on; past the last, and past k, are zeros */
+	DEV_MEMBER void load_tokens(const struct cuda_gemm_args &p, int first,
 				    int stage) const
 	{
 		for (int c = threadIdx.x; c < TILES * 64; c += WARPS * 32) {
-			int row = c / 8, chunk = c % 8;
-			bool take = row < nr_tokens;
+			int token = first + c / 8, chunk = c % 8;
+			int col = stage * LAYOUT_STAGE + chunk * 8;
+			bool take = token < p.tokens && col < p.k;
+			size_t row = !take     ? 0
+				     : p.x_row ? p.x_row[token]
+					       : token;
 
-			copy_async(tile(stage, 0) + layout_tile(row, chunk),
-				   x + (size_t)(take ? row : 0) * k +
-					   stage * LAYOUT_STAGE + chunk * 8,
-				   take);
+			copy_async(tile(stage, 0) + layout_tile(c / 8, chunk),
+				   p.x + row * p.k + (take ? col : 0), take);
 		}
 	}
 
@@ -109,39 +114,79 @@ DEV void gemm_fold(float acc[TILES][4], float part[TILES][4], float low,
 		}
 }
 
-/* @row: of acc[..][0] and [1]; the others are those of row + 8 */
-template <class Out, int TILES>
-DEV void gemm_store(const struct cuda_gemm_args &p, const float acc[TILES][4],
-		    int row, float low, float high)
+DEV void gemm_put(const struct cuda_gemm_args &p, size_t at, float v)
 {
+	if (p.out == CUDA_BF16)
+		store_one((uint16_t *)p.y + at, v);
+	else if (p.end == CUDA_ADD)
+		((float *)p.y)[at] += v;
+	else
+		store_one((float *)p.y + at, v);
+}
+
+/* The products of @token with rows @row and @row + 8, scaled and with bias. */
+DEV void gemm_put_both(const struct cuda_gemm_args &p, int token, int row,
+		       float a, float b)
+{
+	size_t at = (size_t)token * p.n + row;
+
+	if (p.end == CUDA_SWIGLU) {
+		gemm_put(p, (size_t)token * (p.n / 2) + row / 16 * 8 + row % 8,
+			 silu_mul(a, b));
+		return;
+	}
+	gemm_put(p, at, a);
+	if (row + 8 < p.n)
+		gemm_put(p, at + 8, b);
+}
+
+/* @row: of acc[..][0] and [1]; the others are those of row + 8 */
+template <int TILES>
+DEV void gemm_finish(const struct cuda_gemm_args &p, const float acc[TILES][4],
+		     int first, int row, float low, float high)
+{
+	bool has_low = p.bias && row < p.n, has_high = p.bias && row + 8 < p.n;
+	float bias_low = has_low ? p.bias[row] : 0;
+	float bias_high = has_high ? p.bias[row + 8] : 0;
+
+	if (row >= p.n)
+		return;
 #pragma unroll
 	for (int j = 0; j < TILES; j++)
 #pragma unroll
-		for (int c = 0; c < 4; c++) {
-			int token = 8 * j + threadIdx.x % 4 * 2 + c % 2;
+		for (int c = 0; c < 2; c++) {
+			int token = first + 8 * j + threadIdx.x % 4 * 2 + c;
+			float a = acc[j][c] * low, b = acc[j][c + 2] * high;
 
+			if (p.bias) {
+				a += bias_low;
+				b += bias_high;
+			}
 			if (token < p.tokens)
-				store_one((Out *)p.y + (size_t)token * p.n +
-						  row + c / 2 * 8,
-					  acc[j][c] * (c < 2 ? low : high));
+				gemm_put_both(p, token, row, a, b);
 		}
 }
 
-/* grid = n / (16 * WARPS); tokens <= 8 * TILES; k a multiple of 64 (128) */
-template <class W, class Out, int WARPS, int TILES, int STAGES>
+/*
+ * grid = rows (made up) / (16 * WARPS), tokens / (8 * TILES) upward; k a
+ * multiple of 8
+ */
+template <class W, int WARPS, int TILES, int STAGES>
 __global__ void __launch_bounds__(WARPS * 32)
 	gemm(const struct cuda_gemm_args p)
 {
 	constexpr int GROUP = LAYOUT_GROUP / LAYOUT_STAGE;
 	int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
 	int first = (blockIdx.x * WARPS + warp) * LAYOUT_ROWS;
-	int row = first + lane / 4, stages = p.k / LAYOUT_STAGE;
+	int first_token = blockIdx.y * TILES * 8;
+	int row = first + lane / 4, rows = layout_rows(p.n);
+	int cols = layout_cols(W::BITS, p.k), stages = cols / LAYOUT_STAGE;
 	gemm_ring<W, WARPS, TILES, STAGES> ring = {
 		smem_base() + threadIdx.x * 16,
 		smem_base() + STAGES * WARPS * 32 * W::BITS * 4,
 	};
 	const char *src = (const char *)p.w +
-			  (size_t)first * p.k * W::BITS / 8 + lane * 16;
+			  (size_t)first * cols * W::BITS / 8 + lane * 16;
 	const float *scale = p.scale + row;
 	float acc[TILES][4] = {}, part[TILES][4] = {}, low = 1, high = 1;
 	float(&sum)[TILES][4] = W::GROUPED ? part : acc;
@@ -153,7 +198,7 @@ __global__ void __launch_bounds__(WARPS * 32)
 	/* the first group carries all weights so far as well */
 	for (int s = 0; s < STAGES - 1; s++) {
 		if (s < stages)
-			ring.load_tokens(p.x, p.k, p.tokens, s);
+			ring.load_tokens(p, first_token, s);
 		copy_commit();
 	}
 	if (W::SCALED || W::GROUPED)
@@ -165,13 +210,13 @@ __global__ void __launch_bounds__(WARPS * 32)
 		__syncthreads();
 		if (next < stages) {
 			ring.load_weights(src, next);
-			ring.load_tokens(p.x, p.k, p.tokens, next);
+			ring.load_tokens(p, first_token, next);
 		}
 		copy_commit();
 		ring.multiply(sum, s);
 		if (W::GROUPED && (s + 1) % GROUP == 0) {
 			gemm_fold<TILES>(acc, part, low, high);
-			scale += p.n;
+			scale += rows;
 			if (s + 1 < stages)
 				low = scale[0], high = scale[8];
 		}
@@ -180,7 +225,7 @@ __global__ void __launch_bounds__(WARPS * 32)
 	pdl_go();
 	if (W::GROUPED)
 		low = high = 1;
-	gemm_store<Out, TILES>(p, acc, row, low, high);
+	gemm_finish<TILES>(p, acc, first_token, row, low, high);
 }
 
 #endif

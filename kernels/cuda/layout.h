@@ -7,24 +7,44 @@
 #ifndef KERNELS_CUDA_LAYOUT_H
 #define KERNELS_CUDA_LAYOUT_H
 
-#include <stddef.h>
+#include "kernels/device.h"
 
-#ifdef __CUDACC__
-#define LAYOUT static inline __host__ __device__
-#else
-#define LAYOUT static inline
-#endif
+#include <stddef.h>
 
 #define LAYOUT_ROWS  16	 /* rows of a weight that a warp owns */
 #define LAYOUT_STAGE 64	 /* columns (k) that are copied at once: 4 mma steps */
 #define LAYOUT_GROUP 128 /* columns that share a scale in int4 */
+#define LAYOUT_CTA   128 /* rows that the largest CTA owns */
 
 #define KV_HEAD_DIM  128
 #define KV_BLOCK     16				  /* tokens */
 #define KV_BYTES     (KV_BLOCK * KV_HEAD_DIM * 2) /* K or V of a head: 4 KiB */
 
 /*
- * Packed weights of @bits (16, 8, 4) are
+ * Packed weights have no end in the middle of a tile: rows are made up to
+ * LAYOUT_CTA, columns to a stage (int4: to a group), by zeros, and so are the
+ * scales of rows.
+ */
+DEVICE_TOO int layout_rows(int rows)
+{
+	return (rows + LAYOUT_CTA - 1) / LAYOUT_CTA * LAYOUT_CTA;
+}
+
+DEVICE_TOO int layout_cols(int bits, int cols)
+{
+	int whole = bits == 4 ? LAYOUT_GROUP : LAYOUT_STAGE;
+
+	return (cols + whole - 1) / whole * whole;
+}
+
+/* Where row @row of gate, or of up (1), lies in the one matrix of both. */
+DEVICE_TOO int layout_gate_up(int up, int row)
+{
+	return row / 8 * 16 + up * 8 + row % 8;
+}
+
+/*
+ * Packed weights of @bits (16, 8, 4), @cols made up as above, are
  *	[rows / 16][k / 64][piece][lane][16 bytes]
  * where a lane's pieces of a stage (4, 2, 1 for 16, 8, 4 bits) hold the A
  * fragments of four mma steps in order (ptx.cuh, mma), so a lane copies and
@@ -35,8 +55,8 @@
  *	4 bits:  nibble = register + 4 * half
  * Where (row, col) lies: *ret_shift says from which bit of that byte on.
  */
-LAYOUT size_t layout_weight(int bits, int cols, int row, int col,
-			    int *ret_shift)
+DEVICE_TOO size_t layout_weight(int bits, int cols, int row, int col,
+				int *ret_shift)
 {
 	int lane = row % 8 * 4 + col % 8 / 2, half = col % 2;
 	int reg = row / 8 % 2 + col / 8 % 2 * 2, step = col / 16 % 4;
@@ -63,7 +83,7 @@ LAYOUT size_t layout_weight(int bits, int cols, int row, int col,
  * one operand of wgmma: swizzle of 128 bytes, 2048 from eight tokens to the
  * next.  The byte where dimensions 8 * chunk .. + 7 of a token begin:
  */
-LAYOUT int layout_kv(int token, int chunk)
+DEVICE_TOO int layout_kv(int token, int chunk)
 {
 	return token / 8 * 2048 + chunk / 8 * 1024 + token % 8 * 128 +
 	       ((chunk % 8 ^ token % 8) << 4);
@@ -73,7 +93,7 @@ LAYOUT int layout_kv(int token, int chunk)
  * A tile in shared memory of rows of 128 bytes, swizzled so that eight rows of
  * one column lie in eight different groups of banks.
  */
-LAYOUT int layout_tile(int row, int chunk)
+DEVICE_TOO int layout_tile(int row, int chunk)
 {
 	return row * 128 + ((chunk ^ (row & 7)) << 4);
 }

@@ -16,8 +16,9 @@ MUTANTS ?= few
 CUDA_SRC := $(sort $(wildcard kernels/cuda/*.cu))
 CUEMU_SRC := $(sort $(wildcard tests/cuemu/test_*.cu))
 # test_emu's kernels are wrong on purpose
-# the plain C ops, which kernels are compared with
-REF_LIBS := $(B)/libllmkernels.a $(B)/libllmbase.a
+# host code of the kernels; the plain C ops, which they are compared with
+CUDA_HOST_SRC := $(sort $(wildcard kernels/cuda/*.c))
+REF_LIBS := $(call obj,$(CUDA_HOST_SRC)) $(B)/libllmkernels.a $(B)/libllmbase.a
 GPU_SRC := $(filter-out %/test_emu.cu,$(CUEMU_SRC)) tests/cuemu/probe.cu
 
 # ---- on the host; warned of what C is, less what C++ does not know and what

@@ -10,7 +10,7 @@ trap 'rm -rf "$dir"' EXIT
 passed=0 failed=0 skipped=0
 cxx=${CXX:-g++}
 flags=(-std=c++17 -O1 -w -ffp-contract=off -U_FORTIFY_SOURCE -I"$dir" -I. -include tests/cuemu/cuemu.h)
-libs=("${LLM_BUILD:-build}/libllmkernels.a" "${LLM_BUILD:-build}/libllmbase.a" -pthread)
+libs=("${LLM_BUILD:-build}"/obj/kernels/cuda/*.o "${LLM_BUILD:-build}/libllmkernels.a" "${LLM_BUILD:-build}/libllmbase.a" -pthread)
 if [[ $(uname -m) != x86_64 ]] || ! command -v "$cxx" >/dev/null; then
 	echo "ok mutants # SKIP wants a C++ compiler and x86-64"
 	echo "0 passed, 0 failed, 1 skipped"
@@ -23,10 +23,10 @@ not_ok() { # NAME, WHY
 	failed=$((failed + 1))
 }
 
-# break FILE by the sed EXPRESSION; test_KERNEL has to see it
-try() { # MARK KERNEL FILE EXPRESSION WHAT
-	local kernel=$2 file=$3 name="$2: $5 is caught" first
-	[[ $1 = + || ${MUTANTS:-few} = all || ${MUTANTS:-few} = "$2" ]] || return 0
+# break FILE by the sed EXPRESSION; test_KERNEL, or test_TEST, has to see it
+try() { # MARK KERNEL[/TEST] FILE EXPRESSION WHAT
+	local kernel=${2%/*} test=${2#*/} file=$3 name="$2: $5 is caught" first
+	[[ $1 = + || ${MUTANTS:-few} = all || ${MUTANTS:-few} = "$kernel" ]] || return 0
 	rm -rf "$dir/kernels"
 	mkdir -p "$dir/kernels/cuda"
 	cp kernels/cuda/* "$dir/kernels/cuda"
@@ -34,7 +34,7 @@ try() { # MARK KERNEL FILE EXPRESSION WHAT
 	cmp -s "kernels/cuda/$file" "$dir/kernels/cuda/$file" &&
 		{ not_ok "$name" "the expression changes nothing in $file"; return; }
 	"$cxx" "${flags[@]}" -o "$dir/test" -x c++ "$dir/kernels/cuda/$kernel.cu" \
-		"tests/cuemu/test_$kernel.cu" -x none "${libs[@]}" >"$dir/log" 2>&1 ||
+		"tests/cuemu/test_$test.cu" -x none "${libs[@]}" >"$dir/log" 2>&1 ||
 		{ not_ok "$name" "does not compile: $(head -n 1 "$dir/log")"; return; }
 	first=$(timeout 120 "$dir/test" 2>&1 | grep -m1 '^not ok')
 	[[ -n $first ]] || { not_ok "$name" "every test passes"; return; }
@@ -51,13 +51,18 @@ try . norm norm.cuh 's/id < (size_t)p.vocab/true/' "a token that is none"
 try + gemm gemm.cuh 's/__syncthreads();//' "a missing barrier"
 try . gemm gemm.cuh 's/copy_wait<STAGES - 2>/copy_wait<STAGES - 1>/' "a wait one stage too short"
 try . gemm gemm.cuh 's/int next = s + STAGES - 1/int next = s + STAGES/' "a stage refilled while it is read"
-try + gemm gemm.cuh 's/bool take = row < nr_tokens/bool take = true/' "a read past the last token"
-try . gemm gemm.cuh 's/scale += p.n;//' "a group's scale for the next"
+try + gemm gemm.cuh 's/bool take = token < p.tokens/bool take = true/' "a read past the last token"
+try . gemm gemm.cuh 's/scale += rows;//' "a group's scale for the next"
 try . gemm gemm.cuh 's/if (token < p.tokens)//' "a write past the last token"
 try . gemm gemm.cu 's/args->tokens <= 8)/args->tokens <= 9)/' "too few tiles for the tokens"
 try . gemm layout.h 's/((chunk ^ (row \& 7)) << 4)/(chunk << 4)/' "a tile without swizzle"
 try . gemm weight.cuh 's/0xc308c308/0xc307c307/' "a zero point off by one"
 try . gemm weight.cuh 's/(w \& 0x00800080) << 8/0/' "a lost sign"
+try + gemm/ends gemm.cuh 's/ && col < p.k//' "a read past the last column"
+try . gemm/ends gemm.cuh 's/p.x_row ? p.x_row\[token\] : token/token/' "rows that are not picked"
+try . gemm/ends gemm.cuh 's/silu_mul(a, b)/silu_mul(b, a)/' "up for gate"
+try . gemm/ends gemm.cuh 's/a += bias_low/a += bias_high/' "the bias of another row"
+try . gemm/ends gemm.cu 's/layout_rows(args->n) \//args->n \//' "rows past the last whole CTA"
 
 try . attention attention.cuh 's/copy_wait<ATTENTION_BLOCKS - 1>/copy_wait<ATTENTION_BLOCKS>/' "a read before the copy has landed"
 try + attention attention.cuh 's/position + token < t.len)/true)/' "a stale slot taken for a zero"

@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * pack.h - weights as the kernels want them, made on the host at load: several
+ * matrices that share an input become one, rows in the order that an epilogue
+ * needs, in the lane order of layout.h.  Plain C, no CUDA; rows of one matrix
+ * may be packed by several threads.
+ */
+#ifndef KERNELS_CUDA_PACK_H
+#define KERNELS_CUDA_PACK_H
+
+#include "kernels/cuda/cuda.h"
+
+struct weight;
+
+/* A packed matrix in the making; all memory is the caller's. */
+struct pack {
+	enum cuda_form form;
+	int rows, cols; /* rows of all that goes into it */
+	void *w;	/* [pack_bytes()], zeros at first */
+	float *scale;	/* [pack_scales()], zeros at first */
+};
+
+size_t pack_bytes(enum cuda_form form, int rows, int cols);
+size_t pack_scales(enum cuda_form form, int rows, int cols); /* floats */
+
+/* Where the rows of a matrix go. */
+enum pack_order {
+	PACK_AS_IS, /* to first + row */
+	PACK_GATE,  /* as layout_gate_up() says; first is 0 */
+	PACK_UP,
+	PACK_PAIRS, /* as is, after rows of rotary pairs (ops.h, qk_pairs) are
+		     * put half by half in each head */
+};
+
+struct pack_place {
+	enum pack_order order;
+	int first;
+	int head_dim, rotary_dim; /* of PACK_PAIRS */
+};
+
+int pack_row(const struct pack_place *place, int row);
+
+/*
+ * Rows [row, row + count) of @w, each as it goes: to nearest even where the
+ * form has fewer places.  @scratch: [w->cols].  -EINVAL where the form is not
+ * made from such weights.
+ */
+int pack_weight(const struct pack *p, const struct weight *w,
+		const struct pack_place *place, int row, int count,
+		float *scratch);
+
+/* A bias beside such rows: @v [n] into the vector of the whole matrix. */
+void pack_vector(const float *v, int n, const struct pack_place *place,
+		 float *dst);
+
+#endif
