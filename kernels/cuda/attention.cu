@@ -1,23 +1,43 @@
 /* SPDX-License-Identifier: MIT */
-/* attention.cu - attention.cuh for each form of the answer. */
+/* attention.cu - attention.cuh for each size of a head. */
 #include "kernels/cuda/attention.cuh"
 
 #include "kernels/cuda/launch.cuh"
 
+template <int DIM>
+static int attention_of(const struct cuda_attention_args *args, void *stream)
+{
+	dim3 grid((args->max_tiles + args->tiles_per_warp - 1) /
+			  args->tiles_per_warp,
+		  args->nr_kv_heads * CUDA_ATTENTION_SPLIT(DIM), args->nr_work);
+
+	return launch(attention<DIM>, grid, 32, ATTENTION_SMEM(DIM), *args,
+		      stream);
+}
+
 int cuda_attention(const struct cuda_attention_args *args, void *stream)
 {
-	dim3 grid;
-
 	if (args->nr_work < 1 || args->nr_work > 65535 ||
 	    args->nr_kv_heads < 1 || args->nr_heads % args->nr_kv_heads ||
-	    args->max_tiles < 1 || args->tiles_per_warp < 1)
+	    args->max_tiles < 1 || args->tiles_per_warp < 1 ||
+	    args->window < 0 ||
+	    (args->number != CUDA_BF16 && args->number != CUDA_F32))
 		return -EINVAL;
-	grid = dim3((args->max_tiles + args->tiles_per_warp - 1) /
-			    args->tiles_per_warp,
-		    args->nr_kv_heads, args->nr_work);
-	if (args->number == CUDA_F32)
-		return launch(attention<float>, grid, 32, ATTENTION_SMEM, *args,
-			      stream);
-	return launch(attention<uint16_t>, grid, 32, ATTENTION_SMEM, *args,
-		      stream);
+	switch (args->head_dim) {
+	case 16:
+		return attention_of<16>(args, stream);
+	case 32:
+		return attention_of<32>(args, stream);
+	case 64:
+		return attention_of<64>(args, stream);
+	case 80:
+		return attention_of<80>(args, stream);
+	case 96:
+		return attention_of<96>(args, stream);
+	case 128:
+		return attention_of<128>(args, stream);
+	case 256:
+		return attention_of<256>(args, stream);
+	}
+	return -EINVAL;
 }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * attention.cuh - attention over a paged KV cache, grouped queries, causal:
- * decode, verification of drafts and prefill are one law.
+ * attention.cuh - attention over a paged KV cache, grouped queries, causal,
+ * perhaps over a window: decode, verification of drafts and prefill are one
+ * law.
  *
  * The arithmetic is fixed by absolute positions:
  *	tile	128 positions [128 i, 128 i + 128).  A row's scores over one
@@ -15,8 +16,10 @@
  *
  * A CTA is one warp with 16 query rows: a token's heads of one KV head, then
  * the next token's.  It walks blocks of 16 tokens through a ring of eight, K
- * and then V of a tile.  Bytes: K and V once for each 16 rows.  No GPU has
- * measured it yet.
+ * and then V of a tile.  Heads of more than 128 dimensions are answered 128
+ * columns a warp, as o of more has no room in registers; each such warp makes
+ * all scores itself.  Blocks before a window are not read.  Bytes: K (times
+ * SPLIT) and V once for each 16 rows.  No GPU has measured it yet.
  */
 #ifndef KERNELS_CUDA_ATTENTION_CUH
 #define KERNELS_CUDA_ATTENTION_CUH
@@ -27,15 +30,18 @@
 
 #define ATTENTION_BLOCKS                                                       \
 	(CUDA_ATTENTION_TILE / KV_BLOCK) /* of a tile; the ring */
-#define ATTENTION_SMEM                                                         \
-	(ATTENTION_BLOCKS * KV_BYTES + CUDA_ATTENTION_ROWS * KV_HEAD_DIM * 2)
+#define ATTENTION_SMEM(head_dim)                                               \
+	((ATTENTION_BLOCKS + 1) * KV_BLOCK * (head_dim)*2) /* and queries */
+
+static_assert(CUDA_ATTENTION_ROWS == KV_BLOCK,
+	      "queries lie in shared memory as a block of keys does");
 
 /*
  * Rows lane / 4 and lane / 4 + 8 (h = 0, 1): o[4 j + 2 h + {0, 1}] are columns
- * 8 j + 2 (lane % 4) + {0, 1}
+ * 8 j + 2 (lane % 4) + {0, 1} of the COLS that are this warp's
  */
-struct attention_rows {
-	float m[2], l[2], o[KV_HEAD_DIM / 2];
+template <int COLS> struct attention_rows {
+	float m[2], l[2], o[COLS / 2];
 };
 
 #define ATTENTION_NONE (-INFINITY)
@@ -43,18 +49,32 @@ struct attention_rows {
 /* What a warp knows of its work. */
 struct attention_task {
 	int kv_head, group; /* group: query heads of a KV head */
+	int cols;	    /* first of the columns that it answers */
 	int query;	    /* the sequence's first query token */
 	int first_row, nr_rows;
-	int len;	 /* keys that the last row sees */
+	int from, len;	 /* keys that some row sees: from .. len - 1 */
 	int see[2];	 /* last position of this lane's rows, -1: no row */
-	int tiles;	 /* of len */
+	int window;	 /* positions that a row sees */
+	int begin, end;	 /* tiles with keys that some row sees */
 	int first, last; /* tiles that are this warp's: first .. last - 1 */
 	const int *table;
 	char *ring, *queries;
+
+	/* of the block of keys that begins at @position */
+	DEV_MEMBER bool wants(int position) const
+	{
+		return position < len && position + KV_BLOCK > from;
+	}
+
+	DEV_MEMBER bool sees(int h, int position) const
+	{
+		return position <= see[h] && position > see[h] - window;
+	}
 };
 
 /* a is folded with what stands right of it. */
-DEV void attention_fold(attention_rows &a, const attention_rows &t)
+template <int COLS>
+DEV void attention_fold(attention_rows<COLS> &a, const attention_rows<COLS> &t)
 {
 #pragma unroll
 	for (int h = 0; h < 2; h++) {
@@ -67,40 +87,61 @@ DEV void attention_fold(attention_rows &a, const attention_rows &t)
 		a.m[h] = m;
 		a.l[h] = fmaf(a.l[h], x, t.l[h] * y);
 #pragma unroll
-		for (int j = 2 * h; j < KV_HEAD_DIM / 2; j += 4) {
+		for (int j = 2 * h; j < COLS / 2; j += 4) {
 			a.o[j] = fmaf(a.o[j], x, t.o[j] * y);
 			a.o[j + 1] = fmaf(a.o[j + 1], x, t.o[j + 1] * y);
 		}
 	}
 }
 
+/* The position of query token @i of sequence @seq. */
+DEV int attention_position(const struct cuda_attention_args &p, int seq, int i)
+{
+	int first = p.query_start[seq];
+
+	if (p.position)
+		return (int)p.position[first + i];
+	return p.context_len[seq] - (p.query_start[seq + 1] - first) + i;
+}
+
+template <int DIM>
 DEV attention_task attention_take(const struct cuda_attention_args &p)
 {
+	constexpr int SPLIT = CUDA_ATTENTION_SPLIT(DIM);
 	int seq = p.work[2 * blockIdx.z], row = threadIdx.x / 4;
-	int new_tokens = p.query_start[seq + 1] - p.query_start[seq];
-	int position = p.context_len[seq] - new_tokens; /* of the first query */
+	int nr_tokens = p.query_start[seq + 1] - p.query_start[seq];
 	attention_task t;
 
-	t.kv_head = blockIdx.y;
+	t.kv_head = blockIdx.y / SPLIT;
+	t.cols = blockIdx.y % SPLIT * CUDA_ATTENTION_COLS;
 	t.group = p.nr_heads / p.nr_kv_heads;
 	t.query = p.query_start[seq];
 	t.first_row = p.work[2 * blockIdx.z + 1];
-	t.nr_rows = new_tokens * t.group - t.first_row;
+	t.nr_rows = nr_tokens * t.group - t.first_row;
 	t.nr_rows = t.nr_rows < CUDA_ATTENTION_ROWS ? t.nr_rows
 						    : CUDA_ATTENTION_ROWS;
-	t.len = position + (t.first_row + t.nr_rows - 1) / t.group + 1;
+	t.window = p.window ? p.window : 1 << 30;
+	t.from = attention_position(p, seq, t.first_row / t.group) - t.window +
+		 1;
+	t.from = t.from > 0 ? t.from : 0;
+	t.len = attention_position(p, seq,
+				   (t.first_row + t.nr_rows - 1) / t.group) +
+		1;
 	for (int h = 0; h < 2; h++)
-		t.see[h] = row + 8 * h < t.nr_rows
-				   ? position + (t.first_row + row + 8 * h) /
-							t.group
-				   : -1;
-	t.tiles = (t.len + CUDA_ATTENTION_TILE - 1) / CUDA_ATTENTION_TILE;
-	t.first = blockIdx.x * p.tiles_per_warp;
+		t.see[h] =
+			row + 8 * h < t.nr_rows
+				? attention_position(
+					  p, seq,
+					  (t.first_row + row + 8 * h) / t.group)
+				: -1;
+	t.begin = t.from / CUDA_ATTENTION_TILE;
+	t.end = (t.len + CUDA_ATTENTION_TILE - 1) / CUDA_ATTENTION_TILE;
+	t.first = t.begin + blockIdx.x * p.tiles_per_warp;
 	t.last = t.first + p.tiles_per_warp;
-	t.last = t.last < t.tiles ? t.last : t.tiles;
+	t.last = t.last < t.end ? t.last : t.end;
 	t.table = p.block_table + (size_t)seq * p.table_stride;
 	t.ring = smem_base();
-	t.queries = t.ring + ATTENTION_BLOCKS * KV_BYTES;
+	t.queries = t.ring + ATTENTION_BLOCKS * KV_BLOCK * DIM * 2;
 	return t;
 }
 
@@ -113,79 +154,81 @@ DEV int attention_look_up(const attention_task &t, int tile)
 }
 
 /*
- * Start to copy K or V (@cache) of block @i of @tile into place i of the ring,
- * as one group, which is empty where the block is not wanted.
+ * Start to copy columns @first .. + COLS of K or V (@cache) of block @i of
+ * @tile into place i of the ring, as one group, which is empty where the block
+ * is not wanted.  There it lies as a block of COLS dimensions.
  */
+template <int DIM, int COLS>
 DEV void attention_load(const struct cuda_attention_args &p,
 			const attention_task &t, const uint16_t *cache,
-			int tile, int i, int block)
+			int first, int tile, int i, int block)
 {
 	int position = tile * CUDA_ATTENTION_TILE + i * KV_BLOCK;
 
-	if (tile < t.last && position < t.len) {
+	if (tile < t.last && t.wants(position)) {
 		const uint16_t *src = cache + block * p.block_stride +
-				      (size_t)t.kv_head * (KV_BYTES / 2);
+				      (size_t)t.kv_head * KV_BLOCK * DIM +
+				      first * 8;
 
 #pragma unroll
-		for (int c = threadIdx.x; c < KV_BYTES / 16; c += 32) {
-			int token = c / 128 * 8 + c / 8 % 8; /* layout_kv */
-
-			copy_async(t.ring + i * KV_BYTES + c * 16, src + c * 8,
-				   position + token < t.len);
-		}
+		for (int c = threadIdx.x; c < COLS * 2; c += 32)
+			copy_async(t.ring + i * KV_BLOCK * DIM * 2 + c * 16,
+				   src + (c / COLS * DIM + c % COLS) * 8,
+				   position + layout_kv_token(COLS, c) < t.len);
 	}
 	copy_commit();
 }
 
+template <int DIM>
 DEV void attention_load_queries(const struct cuda_attention_args &p,
 				const attention_task &t)
 {
-	constexpr int CHUNKS = KV_HEAD_DIM / 8;
+	constexpr int CHUNKS = DIM / 8;
 
 	for (int c = threadIdx.x; c < CUDA_ATTENTION_ROWS * CHUNKS; c += 32) {
 		int row = t.first_row + c / CHUNKS;
 		int head = t.kv_head * t.group + row % t.group;
 		size_t token = t.query + row / t.group;
-		const uint16_t *src =
-			p.q + (token * p.nr_heads + head) * KV_HEAD_DIM +
-			c % CHUNKS * 8;
+		const uint16_t *src = p.q + (token * p.nr_heads + head) * DIM +
+				      c % CHUNKS * 8;
 		bool take = c / CHUNKS < t.nr_rows;
 
-		copy_async(t.queries + layout_kv(c / CHUNKS, c % CHUNKS),
+		copy_async(t.queries + layout_kv(DIM, c / CHUNKS, c % CHUNKS),
 			   take ? src : p.q, take);
 	}
 }
 
 /* s = q k^T for the 16 keys of one block; [two halves of the keys][4] */
+template <int DIM>
 DEV void attention_scores(float s[2][4], const attention_task &t,
 			  const char *keys)
 {
-	int lane = threadIdx.x;
+	int lane = threadIdx.x, key = lane % 8 + lane / 16 * 8;
 
 #pragma unroll
-	for (int k = 0; k < KV_HEAD_DIM / 16; k++) {
+	for (int k = 0; k < DIM / 16; k++) {
 		uint32_t a[4], b[4];
 
-		ldmatrix(a,
-			 t.queries + layout_kv(lane % 16, 2 * k + lane / 16));
-		ldmatrix(b, keys + layout_kv(lane % 8 + lane / 16 * 8,
-					     2 * k + lane / 8 % 2));
+		ldmatrix(a, t.queries + layout_kv_pair(DIM, lane % 16, k,
+						       lane / 16));
+		ldmatrix(b, keys + layout_kv_pair(DIM, key, k, lane / 8 % 2));
 		mma(s[0], a, b[0], b[1]);
 		mma(s[1], a, b[2], b[3]);
 	}
 }
 
 /* o += p v for the 16 keys of one block; @a: p as an A fragment */
+template <int COLS>
 DEV void attention_values(float *o, const uint32_t a[4], const char *values)
 {
 	int lane = threadIdx.x;
 
 #pragma unroll
-	for (int j = 0; j < KV_HEAD_DIM / 16; j++) {
+	for (int j = 0; j < COLS / 16; j++) {
 		uint32_t b[4];
 
-		ldmatrix_transposed(b, values + layout_kv(lane % 16,
-							  2 * j + lane / 16));
+		ldmatrix_transposed(b, values + layout_kv_pair(COLS, lane % 16,
+							       j, lane / 16));
 		mma(o + 8 * j, a, b[0], b[1]);
 		mma(o + 8 * j + 4, a, b[2], b[3]);
 	}
@@ -212,9 +255,12 @@ DEV void attention_row_sum(float l[2])
  * (m, l, o) of one tile.  The ring holds its K; each place is filled with the
  * block's V as soon as its K is used, then with K of the next tile.
  */
-DEV void attention_tile(attention_rows &r, const struct cuda_attention_args &p,
+template <int DIM, int COLS>
+DEV void attention_tile(attention_rows<COLS> &r,
+			const struct cuda_attention_args &p,
 			const attention_task &t, int tile)
 {
+	constexpr int PLACE = KV_BLOCK * DIM * 2;
 	int blocks = attention_look_up(t, tile);
 	float s[ATTENTION_BLOCKS][2][4] = {};
 
@@ -225,10 +271,10 @@ DEV void attention_tile(attention_rows &r, const struct cuda_attention_args &p,
 
 		copy_wait<ATTENTION_BLOCKS - 1>();
 		__syncwarp();
-		if (position < t.len)
-			attention_scores(s[i], t, t.ring + i * KV_BYTES);
+		if (t.wants(position))
+			attention_scores<DIM>(s[i], t, t.ring + i * PLACE);
 		__syncwarp();
-		attention_load(p, t, p.v, tile, i, block);
+		attention_load<DIM, COLS>(p, t, p.v, t.cols, tile, i, block);
 #pragma unroll
 		for (int c = 0; c < 8; c++) {
 			int at = position + c / 4 * 8 + threadIdx.x % 4 * 2 +
@@ -236,7 +282,7 @@ DEV void attention_tile(attention_rows &r, const struct cuda_attention_args &p,
 			int h = c / 2 % 2;
 			float &x = s[i][c / 4][c % 4];
 
-			x = at <= t.see[h] ? x * p.scale : ATTENTION_NONE;
+			x = t.sees(h, at) ? x * p.scale : ATTENTION_NONE;
 			r.m[h] = fmaxf(r.m[h], x);
 		}
 	}
@@ -262,37 +308,39 @@ DEV void attention_tile(attention_rows &r, const struct cuda_attention_args &p,
 				  pack_bf16(e[6], e[7]) };
 		copy_wait<ATTENTION_BLOCKS - 1>();
 		__syncwarp();
-		if (position < t.len)
-			attention_values(r.o, a, t.ring + i * KV_BYTES);
+		if (t.wants(position))
+			attention_values<COLS>(r.o, a, t.ring + i * PLACE);
 		__syncwarp();
-		attention_load(p, t, p.k, tile + 1, i, next);
+		attention_load<DIM, DIM>(p, t, p.k, 0, tile + 1, i, next);
 	}
 	attention_row_sum(r.l);
 }
 
 /* Where row h of this lane has its part of a tile; +8 * j columns on. */
-DEV size_t attention_slot(const struct cuda_attention_args &p, int tile, int h)
+DEV size_t attention_slot(const struct cuda_attention_args &p,
+			  const attention_task &t, int tile, int h)
 {
-	size_t work = (size_t)blockIdx.z * p.nr_kv_heads + blockIdx.y;
+	size_t work = (size_t)blockIdx.z * gridDim.y + blockIdx.y;
 
-	return (work * p.max_tiles + tile) * CUDA_ATTENTION_ROWS +
+	return (work * p.max_tiles + tile - t.begin) * CUDA_ATTENTION_ROWS +
 	       threadIdx.x / 4 + 8 * h;
 }
 
+template <int COLS>
 DEV void attention_store_part(const struct cuda_attention_args &p,
 			      const attention_task &t, int tile,
-			      const attention_rows &r)
+			      const attention_rows<COLS> &r)
 {
 	int t4 = threadIdx.x % 4;
 
 	for (int h = 0; h < 2; h++) {
-		size_t slot = attention_slot(p, tile, h);
-		float *dst = p.part + slot * KV_HEAD_DIM + 2 * t4;
+		size_t slot = attention_slot(p, t, tile, h);
+		float *dst = p.part + slot * COLS + 2 * t4;
 
 		if (t.see[h] < 0)
 			continue;
 #pragma unroll
-		for (int j = 0; j < KV_HEAD_DIM / 8; j++)
+		for (int j = 0; j < COLS / 8; j++)
 			store_pair(dst + 8 * j, r.o[4 * j + 2 * h],
 				   r.o[4 * j + 2 * h + 1]);
 		if (t4 == 0)
@@ -300,20 +348,20 @@ DEV void attention_store_part(const struct cuda_attention_args &p,
 	}
 }
 
+template <int COLS>
 DEV void attention_load_part(const struct cuda_attention_args &p,
 			     const attention_task &t, int tile,
-			     attention_rows &r)
+			     attention_rows<COLS> &r)
 {
 	for (int h = 0; h < 2; h++) {
-		size_t slot = attention_slot(p, tile, h);
-		const float *src =
-			p.part + slot * KV_HEAD_DIM + threadIdx.x % 4 * 2;
+		size_t slot = attention_slot(p, t, tile, h);
+		const float *src = p.part + slot * COLS + threadIdx.x % 4 * 2;
 		float2 state;
 
 		if (t.see[h] < 0)
 			continue;
 #pragma unroll
-		for (int j = 0; j < KV_HEAD_DIM / 8; j++) {
+		for (int j = 0; j < COLS / 8; j++) {
 			float2 o = *(const float2 *)(src + 8 * j);
 
 			r.o[4 * j + 2 * h] = o.x;
@@ -326,15 +374,15 @@ DEV void attention_load_part(const struct cuda_attention_args &p,
 }
 
 /*
- * Whether this warp is the last of its unit and KV head to come here.  The
- * first fence: our parts before our count; the second: the count before the
- * others' parts, which they stored before counting.
+ * Whether this warp is the last of its unit, KV head and columns to come here.
+ * The first fence: our parts before our count; the second: the count before
+ * the others' parts, which they stored before counting.
  */
 DEV bool attention_is_last(const struct cuda_attention_args &p,
 			   const attention_task &t)
 {
-	int *count = p.count + (size_t)blockIdx.z * p.nr_kv_heads + t.kv_head;
-	int warps = (t.tiles + p.tiles_per_warp - 1) / p.tiles_per_warp;
+	int *count = p.count + (size_t)blockIdx.z * gridDim.y + blockIdx.y;
+	int warps = (t.end - t.begin + p.tiles_per_warp - 1) / p.tiles_per_warp;
 	int before = 0;
 
 	__threadfence();
@@ -350,55 +398,64 @@ DEV bool attention_is_last(const struct cuda_attention_args &p,
 	return true;
 }
 
-template <class Out>
+template <int DIM, int COLS>
 DEV void attention_store(const struct cuda_attention_args &p,
-			 const attention_task &t, const attention_rows &r)
+			 const attention_task &t, const attention_rows<COLS> &r)
 {
 #pragma unroll
 	for (int h = 0; h < 2; h++) {
 		int row = t.first_row + threadIdx.x / 4 + 8 * h;
 		int head = t.kv_head * t.group + row % t.group;
 		size_t token = t.query + row / t.group;
-		Out *dst = (Out *)p.out +
-			   (token * p.nr_heads + head) * KV_HEAD_DIM +
-			   threadIdx.x % 4 * 2;
+		size_t at = (token * p.nr_heads + head) * DIM + t.cols +
+			    threadIdx.x % 4 * 2;
 		float inverse = 1.f / r.l[h];
 
 		if (t.see[h] < 0)
 			continue;
 #pragma unroll
-		for (int j = 0; j < KV_HEAD_DIM / 8; j++)
-			store_pair(dst + 8 * j, r.o[4 * j + 2 * h] * inverse,
-				   r.o[4 * j + 2 * h + 1] * inverse);
+		for (int j = 0; j < COLS / 8; j++) {
+			float a = r.o[4 * j + 2 * h] * inverse;
+			float b = r.o[4 * j + 2 * h + 1] * inverse;
+
+			if (p.number == CUDA_F32)
+				store_pair((float *)p.out + at + 8 * j, a, b);
+			else
+				store_pair((uint16_t *)p.out + at + 8 * j, a,
+					   b);
+		}
 	}
 }
 
-/* grid = (max_tiles / tiles_per_warp upward, nr_kv_heads, W) */
-template <class Out>
+/* grid = (max_tiles / tiles_per_warp upward, nr_kv_heads * SPLIT, W) */
+template <int DIM>
 __global__ void __launch_bounds__(32)
 	attention(const struct cuda_attention_args p)
 {
-	const attention_rows none = { { ATTENTION_NONE, ATTENTION_NONE },
-				      { 0, 0 },
-				      {} };
+	constexpr int COLS = DIM < CUDA_ATTENTION_COLS ? DIM
+						       : CUDA_ATTENTION_COLS;
+	const attention_rows<COLS> none = { { ATTENTION_NONE, ATTENTION_NONE },
+					    { 0, 0 },
+					    {} };
 	attention_task t;
-	attention_rows all = none;
+	attention_rows<COLS> all = none;
 
 	pdl_wait();
-	t = attention_take(p);
-	if (t.first >= t.tiles)
+	t = attention_take<DIM>(p);
+	if (t.first >= t.end)
 		return;
-	bool alone = p.tiles_per_warp >= t.tiles;
+	bool alone = p.tiles_per_warp >= t.end - t.begin;
 	int blocks = attention_look_up(t, t.first);
 
-	attention_load_queries(p, t); /* in the first block's group */
+	/* in the first block's group */
+	attention_load_queries<DIM>(p, t);
 	for (int i = 0; i < ATTENTION_BLOCKS; i++)
-		attention_load(p, t, p.k, t.first, i,
-			       __shfl_sync(WHOLE_WARP, blocks, i));
+		attention_load<DIM, DIM>(p, t, p.k, 0, t.first, i,
+					 __shfl_sync(WHOLE_WARP, blocks, i));
 	for (int tile = t.first; tile < t.last; tile++) {
-		attention_rows r = none;
+		attention_rows<COLS> r = none;
 
-		attention_tile(r, p, t, tile);
+		attention_tile<DIM, COLS>(r, p, t, tile);
 		if (alone)
 			attention_fold(all, r);
 		else
@@ -408,15 +465,15 @@ __global__ void __launch_bounds__(32)
 	if (!alone) {
 		if (!attention_is_last(p, t))
 			return;
-		for (int tile = 0; tile < t.tiles; tile++) {
-			attention_rows r = none;
+		for (int tile = t.begin; tile < t.end; tile++) {
+			attention_rows<COLS> r = none;
 
 			attention_load_part(p, t, tile, r);
 			attention_fold(all, r);
 		}
 	}
 	pdl_go();
-	attention_store<Out>(p, t, all);
+	attention_store<DIM>(p, t, all);
 }
 
 #endif

@@ -96,25 +96,36 @@ int cuda_gemm(const struct cuda_gemm_args *args, void *stream);
  */
 #define CUDA_ATTENTION_ROWS 16
 #define CUDA_ATTENTION_TILE 128 /* positions */
+#define CUDA_ATTENTION_COLS 128 /* of a head, that one warp answers */
+
+/* Warps, each with columns of its own, that answer a head: SPLIT. */
+#define CUDA_ATTENTION_SPLIT(head_dim)                                         \
+	(((head_dim) + CUDA_ATTENTION_COLS - 1) / CUDA_ATTENTION_COLS)
 
 struct cuda_attention_args {
-	const uint16_t *q;     /* [T, nr_heads, 128] bf16 */
-	const uint16_t *k, *v; /* [block at block_stride][nr_kv_heads][4 KiB] */
+	const uint16_t *q;	/* [T, nr_heads, head_dim] bf16 */
+	const uint16_t *k, *v;	/* [block at block_stride][nr_kv_heads] of
+				* layout_kv_bytes(head_dim) */
 	const int *block_table; /* [S, table_stride] */
 	const int *query_start; /* [S + 1] */
 	const int *context_len; /* [S], the query tokens included */
 	const int *work;	/* [W, 2] */
-	float *part;  /* [W, nr_kv_heads, max_tiles, 16, 128]: o of tiles */
-	float *state; /* [W, nr_kv_heads, max_tiles, 16, 2]: their m, l */
-	int *count; /* [W, nr_kv_heads] warps that are done; 0 before, after */
-	void *out;  /* [T, nr_heads, 128] of @number */
+	float *part;  /* [W, nr_kv_heads, max_tiles, 16, head_dim] o of tiles */
+	float *state; /* [W, nr_kv_heads, SPLIT, max_tiles, 16, 2]: m and l */
+	int *count;   /* [W, nr_kv_heads, SPLIT] warps that are done; 0 before
+		       * and after */
+	void *out;    /* [T, nr_heads, head_dim] of @number */
 	size_t block_stride; /* numbers from a block to the next */
 	int table_stride, nr_heads, nr_kv_heads;
-	int nr_work;	    /* W, at most 65535 */
-	int max_tiles;	    /* of the longest context here */
-	int tiles_per_warp; /* free: it changes no bit */
-	float scale;	    /* of the model, times log2(e) */
-	enum cuda_number number;
+	int nr_work;		 /* W, at most 65535 */
+	int max_tiles;		 /* of the longest context here */
+	int tiles_per_warp;	 /* free: it changes no bit */
+	float scale;		 /* of the model, times log2(e) */
+	enum cuda_number number; /* CUDA_BF16 or CUDA_F32 */
+	int head_dim;		 /* 16, 32, 64, 80, 96, 128, 256 */
+	int window; /* a token sees itself and window - 1 before; 0: all */
+	/* optional: [T] ascending in a sequence; else they end context_len */
+	const uint32_t *position;
 };
 
 int cuda_attention(const struct cuda_attention_args *args, void *stream);

@@ -16,9 +16,7 @@
 #define LAYOUT_GROUP 128 /* columns that share a scale in int4 */
 #define LAYOUT_CTA   128 /* rows that the largest CTA owns */
 
-#define KV_HEAD_DIM  128
-#define KV_BLOCK     16				  /* tokens */
-#define KV_BYTES     (KV_BLOCK * KV_HEAD_DIM * 2) /* K or V of a head: 4 KiB */
+#define KV_BLOCK     16 /* tokens */
 
 /*
  * Packed weights have no end in the middle of a tile: rows are made up to
@@ -75,18 +73,50 @@ DEVICE_TOO size_t layout_weight(int bits, int cols, int row, int col,
 }
 
 /*
- * K or V of one head in a block is 4096 bytes that lie in memory as they are
- * to lie in shared memory: eight tokens, first their lower 64 dimensions, then
- * their upper, each half a square of 8 x 128 bytes whose 16-byte chunks are
- * swizzled by the token.  So a block is copied as one run of bytes (one bulk
- * copy on sm_90), ldmatrix meets no bank conflict, and consecutive blocks make
- * one operand of wgmma: swizzle of 128 bytes, 2048 from eight tokens to the
- * next.  The byte where dimensions 8 * chunk .. + 7 of a token begin:
+ * K or V of one head in a block lies in memory as it is to lie in shared
+ * memory.  Eight tokens first, then the other eight; of eight tokens first 64
+ * dimensions, then the next 64, .. (where fewer are left 32, then 16), each
+ * such piece a rectangle of 8 rows whose chunks of 16 bytes are swizzled so
+ * that the chunks of one column lie in eight different groups of banks.  So a
+ * block is copied as one run of bytes (one bulk copy on sm_90), ldmatrix meets
+ * no bank conflict, and consecutive blocks make one operand of wgmma: swizzle
+ * of 128 bytes (64, 32), 16 * head_dim from eight tokens to the next.
+ *
+ * head_dim: a multiple of 16.  The byte where dimensions 16 * pair + 8 * half
+ * .. + 7 of a token begin:
  */
-DEVICE_TOO int layout_kv(int token, int chunk)
+DEVICE_TOO int layout_kv_pair(int head_dim, int token, int pair, int half)
 {
-	return token / 8 * 2048 + chunk / 8 * 1024 + token % 8 * 128 +
-	       ((chunk % 8 ^ token % 8) << 4);
+	int left = head_dim / 16 - pair / 4 * 4; /* pairs, with this piece */
+	int pairs = left >= 4 ? 4 : left >= 2 && pair % 4 < 2 ? 2 : 1;
+	int first = pair / pairs * pairs, row = token % 8;
+	int chunk = (pair - first) * 2 + half;
+
+	return token / 8 * head_dim * 16 + first * 256 + row * pairs * 32 +
+	       ((chunk ^ row * pairs / 4) << 4);
+}
+
+/* Where dimensions 8 * chunk .. + 7 of a token begin. */
+DEVICE_TOO int layout_kv(int head_dim, int token, int chunk)
+{
+	return layout_kv_pair(head_dim, token, chunk / 2, chunk % 2);
+}
+
+/* The other way: the token that the @i-th 16 bytes are of. */
+DEVICE_TOO int layout_kv_token(int head_dim, int i)
+{
+	int in_eight = i % head_dim, pair = in_eight / 16;
+	int left = head_dim / 16 - pair / 4 * 4;
+	int pairs = left >= 4 ? 4 : left >= 2 && pair % 4 < 2 ? 2 : 1;
+	int first = pair / pairs * pairs;
+
+	return i / head_dim * 8 + (in_eight - first * 16) / (2 * pairs);
+}
+
+/* Bytes of K or V of one head in a block. */
+DEVICE_TOO int layout_kv_bytes(int head_dim)
+{
+	return KV_BLOCK * head_dim * 2;
 }
 
 /*

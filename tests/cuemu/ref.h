@@ -105,7 +105,7 @@ struct ref_model {
 /* A step of one sequence whose blocks lie at @table. */
 struct ref_step {
 	struct step step = {};
-	std::vector<uint32_t> token, position, slot, table;
+	std::vector<uint32_t> token, position, slot, table, out_row;
 	uint32_t query_start[2], context_len;
 
 	ref_step(const std::vector<uint32_t> &tokens, uint32_t first,
@@ -116,6 +116,7 @@ struct ref_step {
 			uint32_t p = first + i;
 
 			position.push_back(p);
+			out_row.push_back(i);
 			slot.push_back(table[p / OPS_BLOCK] * OPS_BLOCK +
 				       p % OPS_BLOCK);
 		}
@@ -131,7 +132,7 @@ struct ref_step {
 		step.context_len = &context_len;
 		step.block_table = table.data();
 		step.nr_outs = step.nr_rows;
-		step.out_row = position.data(); /* not used */
+		step.out_row = out_row.data();
 	}
 };
 

@@ -3,15 +3,20 @@
  * slow test: paged attention against float64 and against itself: decode,
  * several query tokens and whole prompts, any split of a context over warps,
  * any grouping of query tokens, blocks wherever they lie, give the same bits.
+ * Every size of a head, and windows; kernels/ref beside it.
  */
 #include "kernels/cuda/cuda.h"
 #include "kernels/cuda/layout.h"
 #include "tests/cuemu/check.h"
+#include "tests/cuemu/ref.h"
+
+extern "C" {
+#include "kernels/ref/ref.h"
+}
 
 #include <cerrno>
 
 #define KV_HEADS  2
-#define DIM	  KV_HEAD_DIM
 #define BLOCKS	  160 /* no factor of 67 and 63, which place them */
 #define MAX_TILES 6
 #define MAX_WORK  64
@@ -25,22 +30,24 @@ static const int queries[] = { 1, 1, 2, 8, 1, 5, 45 };
 #define TOTAL (1 + 1 + 2 + 8 + 1 + 5 + 45)
 
 struct fixture {
-	int group, heads, row_size; /* query heads: of a KV head, all */
+	int group, heads, dim, row_size; /* query heads: of a KV head, all */
+	int kv_size, window = 0;	 /* kv_size: numbers of K of a head */
 	array<int> table, start, len, work, count;
 	array<uint16_t> q, kv;
 	array<float> part, state, out;
 	size_t block_stride; /* K and V of two layers, this is the second */
 
-	explicit fixture(int places, int heads_of_group = 4)
-		: group(heads_of_group), heads(group * KV_HEADS),
-		  row_size(heads * DIM), table(SEQS * STRIDE), start(SEQS + 1),
-		  len(SEQS), work(2 * MAX_WORK), count(MAX_WORK * KV_HEADS),
+	explicit fixture(int places, int heads_of_group = 4, int head_dim = 128)
+		: group(heads_of_group), heads(group * KV_HEADS), dim(head_dim),
+		  row_size(heads * dim), kv_size(layout_kv_bytes(dim) / 2),
+		  table(SEQS * STRIDE), start(SEQS + 1), len(SEQS),
+		  work(2 * MAX_WORK), count(MAX_WORK * KV_HEADS * 2),
 		  q((size_t)TOTAL * row_size),
-		  kv((size_t)BLOCKS * 4 * KV_HEADS * KV_BYTES / 2),
-		  part((size_t)MAX_WORK * KV_HEADS * MAX_TILES * 16 * DIM),
-		  state((size_t)MAX_WORK * KV_HEADS * MAX_TILES * 16 * 2),
+		  kv((size_t)BLOCKS * 4 * KV_HEADS * kv_size),
+		  part((size_t)MAX_WORK * KV_HEADS * MAX_TILES * 16 * dim),
+		  state((size_t)MAX_WORK * KV_HEADS * 2 * MAX_TILES * 16 * 2),
 		  out((size_t)TOTAL * row_size),
-		  block_stride((size_t)4 * KV_HEADS * KV_BYTES / 2)
+		  block_stride((size_t)4 * KV_HEADS * kv_size)
 	{
 		int used = 0;
 
@@ -63,28 +70,28 @@ struct fixture {
 	{
 		size_t block = table[s * STRIDE + p / KV_BLOCK];
 
-		return block * block_stride + (size_t)head * KV_BYTES / 2 +
-		       layout_kv(p % KV_BLOCK, e / 8) / 2 + e % 8;
+		return block * block_stride + (size_t)head * kv_size +
+		       layout_kv(dim, p % KV_BLOCK, e / 8) / 2 + e % 8;
 	}
 
 	uint16_t *keys()
 	{
-		return &kv[(size_t)2 * KV_HEADS * KV_BYTES / 2];
+		return &kv[(size_t)2 * KV_HEADS * kv_size];
 	}
 
 	uint16_t *values()
 	{
-		return &kv[(size_t)3 * KV_HEADS * KV_BYTES / 2];
+		return &kv[(size_t)3 * KV_HEADS * kv_size];
 	}
 
 	/* all other slots stay NaN */
 	void fill_kv(int s, int p)
 	{
 		for (int h = 0; h < KV_HEADS; h++)
-			for (int e = 0; e < DIM; e++) {
+			for (int e = 0; e < dim; e++) {
 				uint64_t i =
 					(((uint64_t)s * 1024 + p) * KV_HEADS +
-					 h) * DIM +
+					 h) * dim +
 					e;
 
 				keys()[at(s, p, h, e)] = to_bf16(noise(4, i));
@@ -148,8 +155,10 @@ struct fixture {
 		a.nr_work = nr_work;
 		a.max_tiles = MAX_TILES;
 		a.tiles_per_warp = tiles_per_warp;
-		a.scale = (float)(LOG2_E / sqrt(DIM));
+		a.scale = (float)(LOG2_E / sqrt(dim));
 		a.number = CUDA_F32;
+		a.head_dim = dim;
+		a.window = window;
 		return a;
 	}
 
@@ -173,30 +182,31 @@ struct fixture {
 	void judge(int s, int t, int row, int head, double *worst)
 	{
 		int n = context[s] - queries[s] + t + 1;
-		std::vector<double> weight(n), o(DIM, 0.);
+		int lo = window && n > window ? n - window : 0;
+		std::vector<double> weight(n), o(dim, 0.);
 		double top = -1e30, sum = 0;
-		const uint16_t *qh = &q[((size_t)row * heads + head) * DIM];
+		const uint16_t *qh = &q[((size_t)row * heads + head) * dim];
 
-		for (int p = 0; p < n; p++) {
+		for (int p = lo; p < n; p++) {
 			weight[p] = 0;
-			for (int e = 0; e < DIM; e++)
+			for (int e = 0; e < dim; e++)
 				weight[p] += (double)mma_widen(qh[e]) *
 					     mma_widen(keys()[at(
 						     s, p, head / group, e)]);
-			weight[p] /= sqrt(DIM);
+			weight[p] /= sqrt(dim);
 			top = fmax(top, weight[p]);
 		}
-		for (int p = 0; p < n; p++) {
+		for (int p = lo; p < n; p++) {
 			weight[p] = exp(weight[p] - top);
 			sum += weight[p];
-			for (int e = 0; e < DIM; e++)
+			for (int e = 0; e < dim; e++)
 				o[e] += weight[p] *
 					mma_widen(values()[at(
 						s, p, head / group, e)]);
 		}
-		for (int e = 0; e < DIM; e++)
+		for (int e = 0; e < dim; e++)
 			worse(worst,
-			      fabs(out[((size_t)row * heads + head) * DIM + e] -
+			      fabs(out[((size_t)row * heads + head) * dim + e] -
 				   o[e] / sum));
 	}
 };
@@ -241,6 +251,165 @@ TEST(any_number_of_heads_may_share_a_KV_head)
 	}
 }
 
+static const int dims[] = { 16, 32, 64, 80, 96, 256 };
+
+TEST(every_size_of_a_head_has_a_kernel)
+{
+	for (int dim : dims) {
+		fixture f(67, 3, dim);
+		std::vector<float> first;
+
+		printf("# %d:\n", dim);
+		CHECK(every_schedule(f.out.host, [&] { return f.run_all(1); }));
+		CHECK(worst_error(f) < 0.003);
+		first = f.out.host;
+		CHECK(f.run_all(6));
+		CHECK(same_bits(f.out.host, first));
+		print_digest("attention", first);
+	}
+}
+
+/* Nothing that lies before the windows may be read: it is someone else's. */
+static void forget_before_windows(fixture &f)
+{
+	for (int s = 0; s < SEQS; s++) {
+		int first = context[s] - queries[s] - f.window + 1;
+
+		for (int i = 0; (i + 1) * KV_BLOCK <= first; i++)
+			f.table[s * STRIDE + i] = 1 << 28;
+	}
+	f.table.send();
+}
+
+TEST(a_window_hides_what_was_before_it)
+{
+	for (int window : { 1, 24, 128, 129, 300, 2000 }) {
+		fixture f(67, 3, 32);
+		std::vector<float> first;
+
+		f.window = window;
+		CHECK(f.run_all(6));
+		CHECK(worst_error(f) < 0.003);
+		first = f.out.host;
+		forget_before_windows(f);
+		CHECK(every_schedule(f.out.host, [&] { return f.run_all(1); }));
+		CHECK(same_bits(f.out.host, first));
+	}
+}
+
+/* Query tokens of sequence @s through ref, whose KV pool gets the same KV. */
+static bool ref_attention(fixture &f, ref_model &m, int s, int row,
+			  std::vector<float> *ret)
+{
+	std::vector<float> k(KV_HEADS * f.dim), v(k.size());
+	std::vector<float> q((size_t)queries[s] * f.row_size);
+	std::vector<uint32_t> table;
+	float scale = (float)(1 / sqrt(f.dim));
+
+	for (uint32_t i = 0; i * KV_BLOCK < (uint32_t)context[s]; i++)
+		table.push_back(i + 1);
+	for (int p = 0; p < context[s]; p++) {
+		for (int h = 0; h < KV_HEADS; h++)
+			for (int e = 0; e < f.dim; e++) {
+				size_t at = f.at(s, p, h, e);
+
+				k[h * f.dim + e] = mma_widen(f.keys()[at]);
+				v[h * f.dim + e] = mma_widen(f.values()[at]);
+			}
+		ref_write_kv(m.ctx, 0, (uint32_t)p + KV_BLOCK, k.data(),
+			     v.data());
+	}
+	for (size_t i = 0; i < q.size(); i++)
+		q[i] = mma_widen(f.q[(size_t)row * f.row_size + i]) * scale;
+	ref_step step(std::vector<uint32_t>(queries[s], 0),
+		      context[s] - queries[s], table);
+	if (ops_ref.embed_norm(m.ctx, &step.step) ||
+	    ops_ref.poke(m.ctx, OPS_Q, 0, queries[s], q.data()) ||
+	    ops_ref.attention(m.ctx, &step.step, 0))
+		return false;
+	*ret = m.peek(OPS_A, queries[s], f.row_size);
+	return true;
+}
+
+TEST(attention_is_near_that_of_ref)
+{
+	static const struct {
+		int dim, window;
+	} cases[] = { { 128, 0 }, { 64, 0 }, { 16, 24 }, { 80, 600 } };
+
+	for (const auto &c : cases) {
+		fixture f(67, 2, c.dim);
+		struct ops_shape shape = { 16,	     (uint32_t)f.heads,
+					   KV_HEADS, (uint32_t)c.dim,
+					   16,	     16,
+					   16,	     1,
+					   1e-5f,    1,
+					   KV_F32 };
+		ref_model m(shape);
+		std::vector<float> want;
+		double worst = 0;
+		int row = 0;
+
+		f.window = c.window;
+		m.layer.window = (uint32_t)c.window;
+		CHECK(m.open());
+		CHECK(f.run_all(2));
+		for (int s = 0; s < SEQS; row += queries[s++]) {
+			CHECK(ref_attention(f, m, s, row, &want));
+			for (size_t i = 0; i < want.size(); i++)
+				worse(&worst,
+				      fabs(f.out[(size_t)row * f.row_size + i] -
+					   want[i]));
+		}
+		printf("# head of %d, window %d: worst difference %.5f\n",
+		       c.dim, c.window, worst);
+		CHECK(worst < 0.003);
+	}
+}
+
+TEST(positions_may_be_said)
+{
+	fixture f(67, 3, 64);
+	array<uint32_t> position(TOTAL);
+	struct cuda_attention_args args;
+	std::vector<float> want;
+	int row = 0, nr_work = 0;
+
+	f.window = 100;
+	CHECK(f.run_all(2));
+	want = f.out.host;
+	for (int s = 0; s < SEQS; s++) {
+		nr_work += (queries[s] * f.group + 15) / 16;
+		for (int t = 0; t < queries[s]; t++)
+			position[row++] = context[s] - queries[s] + t;
+		/* more KV than the query tokens see */
+		f.len[s] += s % 2;
+	}
+	position.send();
+	f.len.send();
+	args = f.args(nr_work, 2);
+	args.position = position.device;
+	CHECK(ran(cuda_attention(&args, NULL)));
+	f.out.fetch();
+	CHECK(same_bits(f.out.host, want));
+}
+
+TEST(a_block_takes_each_byte_once)
+{
+	for (int dim : { 16, 32, 48, 64, 80, 96, 112, 128, 256 }) {
+		std::vector<char> used(layout_kv_bytes(dim), 0);
+
+		for (int t = 0; t < KV_BLOCK; t++)
+			for (int c = 0; c < dim / 8; c++) {
+				int at = layout_kv(dim, t, c);
+
+				CHECK(at % 16 == 0 && !used[at]);
+				used[at] = 1;
+				CHECK_EQ(layout_kv_token(dim, at / 16), t);
+			}
+	}
+}
+
 TEST(no_split_over_warps_changes_a_bit)
 {
 	fixture f(67);
@@ -257,9 +426,8 @@ TEST(no_split_over_warps_changes_a_bit)
 	}
 }
 
-TEST(tokens_one_by_one_have_the_bits_of_tokens_together)
+static void one_by_one(fixture &f)
 {
-	fixture f(67);
 	std::vector<float> all;
 
 	mma_bits = 2;
@@ -280,6 +448,15 @@ TEST(tokens_one_by_one_have_the_bits_of_tokens_together)
 					&all[(size_t)(before + t) * f.row_size],
 					f.row_size * sizeof(float)));
 	}
+}
+
+TEST(tokens_one_by_one_have_the_bits_of_tokens_together)
+{
+	fixture f(67), windowed(67, 3, 64);
+
+	one_by_one(f);
+	windowed.window = 40;
+	one_by_one(windowed);
 }
 
 TEST(it_does_not_matter_where_blocks_lie)
@@ -321,5 +498,8 @@ TEST(attention_refuses_what_it_cannot_run)
 	args = f.args(0, 1);
 	CHECK_EQ(cuda_attention(&args, NULL), -EINVAL);
 	args = f.args(1, 0);
+	CHECK_EQ(cuda_attention(&args, NULL), -EINVAL);
+	args = f.args(1, 1);
+	args.head_dim = 48;
 	CHECK_EQ(cuda_attention(&args, NULL), -EINVAL);
 }
