@@ -89,6 +89,28 @@ struct cuda_gemm_args {
 int cuda_gemm(const struct cuda_gemm_args *args, void *stream);
 
 /*
+ * Products with q, k, v to where attention finds them: norm of each head of q
+ * and k where there is one, rope, rounded once; q to @q, k and v to the slot of
+ * their token.
+ */
+struct cuda_qkv_args {
+	const float *qkv; /* [tokens, (nr_heads + 2 nr_kv_heads) * head_dim] */
+	const float *q_norm, *k_norm; /* optional: [head_dim] */
+	const float *rope; /* cos, sin: [.., rotary_dim / 2, 2], by position */
+	const uint32_t *position; /* [tokens] */
+	/* [tokens] block * 16 + offset; in block 0: not written */
+	const uint32_t *slot;
+	uint16_t *q;	     /* [tokens, nr_heads, head_dim] bf16 */
+	uint16_t *k, *v;     /* as attention has them */
+	size_t block_stride; /* numbers from a block to the next */
+	int tokens, nr_heads, nr_kv_heads;
+	int head_dim, rotary_dim; /* of 16; even, at most head_dim */
+	float eps;
+};
+
+int cuda_qkv(const struct cuda_qkv_args *args, void *stream);
+
+/*
  * Attention of T query tokens of S sequences over their KV blocks.  W units of
  * work are pairs (sequence, first row), rows being numbered token * heads of a
  * group + head, CUDA_ATTENTION_ROWS to a unit.  Slots of a block past

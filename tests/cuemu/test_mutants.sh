@@ -10,7 +10,8 @@ trap 'rm -rf "$dir"' EXIT
 passed=0 failed=0 skipped=0
 cxx=${CXX:-g++}
 flags=(-std=c++17 -O1 -w -ffp-contract=off -U_FORTIFY_SOURCE -I"$dir" -I. -include tests/cuemu/cuemu.h)
-libs=("${LLM_BUILD:-build}"/obj/kernels/cuda/*.o "${LLM_BUILD:-build}/libllmkernels.a" "${LLM_BUILD:-build}/libllmbase.a" -pthread)
+obj=${LLM_BUILD:-build}/obj
+libs=("$obj"/kernels/cuda/*.o "${LLM_BUILD:-build}/libllmkernels.a" "${LLM_BUILD:-build}/libllmbase.a" -pthread)
 if [[ $(uname -m) != x86_64 ]] || ! command -v "$cxx" >/dev/null; then
 	echo "ok mutants # SKIP wants a C++ compiler and x86-64"
 	echo "0 passed, 0 failed, 1 skipped"
@@ -25,7 +26,7 @@ not_ok() { # NAME, WHY
 
 # break FILE by the sed EXPRESSION; test_KERNEL, or test_TEST, has to see it
 try() { # MARK KERNEL[/TEST] FILE EXPRESSION WHAT
-	local kernel=${2%/*} test=${2#*/} file=$3 name="$2: $5 is caught" first
+	local kernel=${2%/*} test=${2#*/} file=$3 name="$2: $5 is caught" first o others=()
 	[[ $1 = + || ${MUTANTS:-few} = all || ${MUTANTS:-few} = "$kernel" ]] || return 0
 	rm -rf "$dir/kernels"
 	mkdir -p "$dir/kernels/cuda"
@@ -33,8 +34,11 @@ try() { # MARK KERNEL[/TEST] FILE EXPRESSION WHAT
 	sed -i "$4" "$dir/kernels/cuda/$file"
 	cmp -s "kernels/cuda/$file" "$dir/kernels/cuda/$file" &&
 		{ not_ok "$name" "the expression changes nothing in $file"; return; }
+	for o in "$obj"/cuemu/kernels/cuda/*.o; do
+		[[ $o = */"$kernel.o" ]] || others+=("$o")
+	done
 	"$cxx" "${flags[@]}" -o "$dir/test" -x c++ "$dir/kernels/cuda/$kernel.cu" \
-		"tests/cuemu/test_$test.cu" -x none "${libs[@]}" >"$dir/log" 2>&1 ||
+		"tests/cuemu/test_$test.cu" -x none "${others[@]}" "${libs[@]}" >"$dir/log" 2>&1 ||
 		{ not_ok "$name" "does not compile: $(head -n 1 "$dir/log")"; return; }
 	first=$(timeout 120 "$dir/test" 2>&1 | grep -m1 '^not ok')
 	[[ -n $first ]] || { not_ok "$name" "every test passes"; return; }
@@ -63,6 +67,10 @@ try . gemm/ends gemm.cuh 's/p.x_row\[token\]/token/' "rows that are not picked"
 try . gemm/ends gemm.cuh 's/silu_mul(a, b)/silu_mul(b, a)/' "up for gate"
 try . gemm/ends gemm.cuh 's/a += bias_low/a += bias_high/' "the bias of another row"
 try . gemm/ends gemm.cu 's/layout_rows(args->n) \//args->n \//' "rows past the last whole CTA"
+
+try + qkv qkv.cuh 's/if (slot \/ KV_BLOCK == 0)/if (0)/' "a write to the null block"
+try . qkv qkv.cuh 's/fmaf(a, c, -(b \* s))/fmaf(a, c, b * s)/' "a turn the other way"
+try . qkv qkv.cuh 's/qkv_head(p, x, p.k_norm/qkv_head(p, x, p.q_norm/' "the norm of q for k"
 
 try . attention attention.cuh 's/copy_wait<ATTENTION_BLOCKS - 1>/copy_wait<ATTENTION_BLOCKS>/' "a read before the copy has landed"
 try + attention attention.cuh 's/position + layout_kv_token(COLS, c) < t.len)/true)/' "a stale slot taken for a zero"

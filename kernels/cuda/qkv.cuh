@@ -1,0 +1,111 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * qkv.cuh - between the product with q, k, v and attention: q and k norm,
+ * rope (the pairs of rotate_half: dimension i turns with i + rotary_dim / 2;
+ * rule F5 of ops.h), and the one rounding to bf16; keys and values to their
+ * slot in the image of their block.
+ *
+ * A warp has one head of one token, so a head's sum has one order: lane t takes
+ * dimensions t, t + 32, .. by fma, lanes fold by halves.
+ *
+ * A kernel of its own and not the product's end: a norm needs a whole head,
+ * which is several warps' rows there, and the pairs of rope would want rows of
+ * the weights in another order.  It costs writing and reading F32 once, 8
+ * bytes a number, that is 48 KiB a token of Llama-3-8B's and a launch a layer.
+ * Bound by memory; no GPU has measured it yet.
+ */
+#ifndef KERNELS_CUDA_QKV_CUH
+#define KERNELS_CUDA_QKV_CUH
+
+#include "kernels/cuda/arith.cuh"
+#include "kernels/cuda/cuda.h"
+#include "kernels/cuda/layout.h"
+
+#define QKV_WARPS 4
+
+/* Where a head goes: a row, or a token of a block's image. */
+struct qkv_place {
+	uint16_t *p;
+	int head_dim, token; /* token: -1: a row */
+
+	DEV_MEMBER void store(int d, float v) const
+	{
+		int at = token < 0 ? d
+				   : layout_kv(head_dim, token, d / 8) / 2 +
+					     d % 8;
+
+		store_one(p + at, v);
+	}
+};
+
+/* One over the root mean square of a head, in all lanes. */
+DEV float qkv_inverse_rms(const float *x, int n, float eps)
+{
+	float sum = 0;
+
+	for (int d = threadIdx.x % 32; d < n; d += 32)
+		sum = fmaf(x[d], x[d], sum);
+	for (int s = 16; s; s >>= 1)
+		sum += __shfl_xor_sync(WHOLE_WARP, sum, s);
+	return 1.f / sqrtf(fmaf(sum, 1.f / (float)n, eps));
+}
+
+/* @turn: cos and sin of the position, NULL for values */
+DEV void qkv_head(const struct cuda_qkv_args &p, const float *x,
+		  const float *norm, const float *turn,
+		  const struct qkv_place &to)
+{
+	int half = turn ? p.rotary_dim / 2 : 0, lane = threadIdx.x % 32;
+	float r = norm ? qkv_inverse_rms(x, p.head_dim, p.eps) : 1;
+
+	for (int i = lane; i < half; i += 32) {
+		float a = x[i], b = x[i + half];
+		float c = turn[2 * i], s = turn[2 * i + 1];
+
+		if (norm) {
+			a = a * r * norm[i];
+			b = b * r * norm[i + half];
+		}
+		to.store(i, fmaf(a, c, -(b * s)));
+		to.store(i + half, fmaf(b, c, a * s));
+	}
+	for (int d = 2 * half + lane; d < p.head_dim; d += 32)
+		to.store(d, norm ? x[d] * r * norm[d] : x[d]);
+}
+
+/* grid = tokens, heads of q, k and v / QKV_WARPS upward */
+__global__ void __launch_bounds__(QKV_WARPS * 32)
+	qkv(const struct cuda_qkv_args p)
+{
+	int heads = p.nr_heads + 2 * p.nr_kv_heads, dim = p.head_dim;
+	int head = blockIdx.y * QKV_WARPS + threadIdx.x / 32;
+	int kv_head = (head - p.nr_heads) % p.nr_kv_heads;
+	size_t token = blockIdx.x;
+	bool key = head < p.nr_heads + p.nr_kv_heads;
+	struct qkv_place to = { p.q + (token * p.nr_heads + head) * dim, dim,
+				-1 };
+
+	if (head >= heads)
+		return;
+	pdl_wait();
+	const float *x = p.qkv + (token * heads + head) * dim;
+	const float *turn = p.rope + (size_t)p.position[token] * p.rotary_dim;
+	uint32_t slot = p.slot[token];
+
+	pdl_go();
+	if (head < p.nr_heads) {
+		qkv_head(p, x, p.q_norm, turn, to);
+		return;
+	}
+	if (slot / KV_BLOCK == 0)
+		return;
+	to.p = (key ? p.k : p.v) + slot / KV_BLOCK * p.block_stride +
+	       (size_t)kv_head * KV_BLOCK * dim;
+	to.token = (int)(slot % KV_BLOCK);
+	if (key)
+		qkv_head(p, x, p.k_norm, turn, to);
+	else
+		qkv_head(p, x, NULL, NULL, to);
+}
+
+#endif
