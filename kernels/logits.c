@@ -9,34 +9,17 @@ static void add_bias(float *l, uint32_t vocab, const struct sampler *s)
 {
 	for (uint32_t i = 0; i < s->nr_bias; i++) {
 		uint32_t id = s->bias_ids[i];
-		float b = s->bias[i];
 
-		if (id >= vocab)
-			continue;
-		if (!(b > -100.0f)) /* NaN forbids too */
-			l[id] = -INFINITY;
-		else
-			l[id] += b > 100.0f ? 100.0f : b;
+		if (id < vocab)
+			l[id] = logits_biased(l[id], s->bias[i]);
 	}
-}
-
-/* Steps 4 and 5 on one id that occurs in the history. */
-static float penalize(float l, const struct sampler *s, uint32_t outputs)
-{
-	l = l > 0 ? l / s->repetition : l * s->repetition;
-	if (outputs) {
-		float off = s->frequency * (float)outputs;
-
-		off = off + s->presence;
-		l = l - off;
-	}
-	return logits_clean(l); /* -inf * 0, FLT_MAX * 2 */
 }
 
 static void add_penalties(float *l, uint32_t vocab, const struct step_out *o,
 			  uint32_t *count)
 {
 	uint32_t len = o->prompt_len + o->position;
+	const struct sampler *s = o->sampler;
 
 	for (uint32_t i = 0; i < len; i++)
 		if (o->history[i] < vocab) {
@@ -50,7 +33,8 @@ static void add_penalties(float *l, uint32_t vocab, const struct step_out *o,
 
 		if (id >= vocab || !count[id])
 			continue; /* done at its first place */
-		l[id] = penalize(l[id], o->sampler, count[id] & ~IN_PROMPT);
+		l[id] = logits_penalized(l[id], s->repetition, s->frequency,
+					 s->presence, count[id] & ~IN_PROMPT);
 		count[id] = 0;
 	}
 }

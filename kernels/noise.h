@@ -47,10 +47,10 @@ DEVICE_TOO void noise_philox(uint32_t c[4], uint32_t k0, uint32_t k1)
 DEVICE_TOO uint64_t noise_bits(uint64_t seed, uint32_t position, uint32_t id)
 {
 	uint32_t c[4] = { id / 2, position, NOISE_GUMBEL, 0 };
-	const uint32_t *half = c + (id & 1) * 2;
 
 	noise_philox(c, (uint32_t)seed, (uint32_t)(seed >> 32));
-	return (uint64_t)half[1] << 32 | half[0];
+	return id & 1 ? (uint64_t)c[3] << 32 | c[2]
+		      : (uint64_t)c[1] << 32 | c[0];
 }
 
 /*

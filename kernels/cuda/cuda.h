@@ -152,6 +152,48 @@ struct cuda_attention_args {
 
 int cuda_attention(const struct cuda_attention_args *args, void *stream);
 
+/* How a token is chosen: struct sampler of ops.h, in device memory. */
+struct cuda_sampler {
+	uint64_t seed;
+	float temperature, top_p, min_p, repetition, frequency, presence;
+	uint32_t top_k, min_tokens;
+	uint32_t row; /* of the logits, and of the answer */
+	uint32_t position, prompt_len;
+	uint32_t nr_bias, nr_end_ids;
+	const uint32_t *bias_ids; /* [nr_bias] */
+	const float *bias;	  /* [nr_bias] */
+	const uint32_t *end_ids;  /* [nr_end_ids] */
+	const uint32_t *allowed;  /* optional: [vocab/32 rounded up] bits */
+	const uint32_t *history;  /* [prompt_len + position] */
+};
+
+/* token[sampler[i].row] = the choice of sampler i; exactly the CPU's */
+struct cuda_sample_args {
+	const float *logits;		    /* [.., vocab] */
+	const struct cuda_sampler *sampler; /* [nr_samplers] */
+	float *l;	 /* [nr_samplers, vocab] room for adjusted logits */
+	uint32_t *count; /* [nr_samplers, vocab] 0 before and after */
+	uint32_t *token; /* [..] */
+	int nr_samplers, vocab;
+};
+
+int cuda_sample(const struct cuda_sample_args *args, void *stream);
+
+#define CUDA_MAX_ALT 20
+
+/* Log probabilities of the token of each row and of the likeliest (ops.h). */
+struct cuda_score_args {
+	const float *logits;	/* [rows, vocab] */
+	const uint32_t *token;	/* [rows] */
+	const uint32_t *nr_alt; /* [rows] at most CUDA_MAX_ALT */
+	float *logprob;		/* [rows] */
+	uint32_t *alt_token;	/* [rows, CUDA_MAX_ALT] */
+	float *alt_logprob;	/* [rows, CUDA_MAX_ALT] */
+	int rows, vocab;
+};
+
+int cuda_score(const struct cuda_score_args *args, void *stream);
+
 #ifdef __cplusplus
 }
 #endif

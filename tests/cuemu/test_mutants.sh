@@ -72,6 +72,11 @@ try + qkv qkv.cuh 's/if (slot \/ KV_BLOCK == 0)/if (0)/' "a write to the null bl
 try . qkv qkv.cuh 's/fmaf(a, c, -(b \* s))/fmaf(a, c, b * s)/' "a turn the other way"
 try . qkv qkv.cuh 's/qkv_head(p, x, p.k_norm/qkv_head(p, x, p.q_norm/' "the norm of q for k"
 
+try + sample sample.cuh 's/1\.001f/0.5f/' "an id passed over that may win"
+try . sample select.cuh 's/(need + weight - 1) \/ weight/need \/ weight/' "a tie too few at a cut"
+try . sample select.cuh 's/before < \*need \&\& \*need <= before/before <= *need \&\& *need < before/' "a digit too far"
+try . sample sample.cuh 's/atomicExch(count + id, 0u)/count[id]/' "a penalty for each time"
+
 try . attention attention.cuh 's/copy_wait<ATTENTION_BLOCKS - 1>/copy_wait<ATTENTION_BLOCKS>/' "a read before the copy has landed"
 try + attention attention.cuh 's/position + layout_kv_token(COLS, c) < t.len)/true)/' "a stale slot taken for a zero"
 try . attention attention.cuh 's/position <= see\[h\]/position < see[h]/' "a mask off by one"

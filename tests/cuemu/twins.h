@@ -77,6 +77,22 @@ template <class T> T atomicAdd(T *p, T v)
 	return old;
 }
 
+template <class T> T atomicOr(T *p, T v)
+{
+	T old = *p;
+
+	*p |= v;
+	return old;
+}
+
+template <class T> T atomicExch(T *p, T v)
+{
+	T old = *p;
+
+	*p = v;
+	return old;
+}
+
 /* ---- the moves of ptx.cuh */
 
 DEV char *smem_base()
