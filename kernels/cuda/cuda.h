@@ -152,6 +152,20 @@ struct cuda_attention_args {
 
 int cuda_attention(const struct cuda_attention_args *args, void *stream);
 
+/* KV of whole blocks, all layers and heads; no dst is another's src or dst. */
+struct cuda_block_pair {
+	uint32_t src, dst;
+};
+
+struct cuda_copy_args {
+	void *kv;			     /* [.., block_bytes] */
+	const struct cuda_block_pair *pairs; /* [nr_pairs] */
+	size_t block_bytes;		     /* of 16 */
+	int nr_pairs;
+};
+
+int cuda_copy_blocks(const struct cuda_copy_args *args, void *stream);
+
 /* How a token is chosen: struct sampler of ops.h, in device memory. */
 struct cuda_sampler {
 	uint64_t seed;

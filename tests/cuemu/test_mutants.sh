@@ -77,6 +77,8 @@ try . sample select.cuh 's/(need + weight - 1) \/ weight/need \/ weight/' "a tie
 try . sample select.cuh 's/before < \*need \&\& \*need <= before/before <= *need \&\& *need < before/' "a digit too far"
 try . sample sample.cuh 's/atomicExch(count + id, 0u)/count[id]/' "a penalty for each time"
 
+try . copy copy.cuh 's/if (i + j \* COPY_THREADS < end)/if (1)/' "a copy past the end"
+
 try . attention attention.cuh 's/copy_wait<ATTENTION_BLOCKS - 1>/copy_wait<ATTENTION_BLOCKS>/' "a read before the copy has landed"
 try + attention attention.cuh 's/position + layout_kv_token(COLS, c) < t.len)/true)/' "a stale slot taken for a zero"
 try . attention attention.cuh 's/position <= see\[h\]/position < see[h]/' "a mask off by one"
