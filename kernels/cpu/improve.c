@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * improve.c - packed weights interleaved behind the steps: eight rows together,
+ * improve.c - packed weights interleaved behind the steps: 8 or 16 rows together,
  * in one extent of 2 MiB pages, where a product reads memory in one stream.
  * The thread that improves writes made[] and counts; the thread that steps
  * takes over what is counted.  Nothing else is shared.
@@ -37,18 +37,16 @@ static struct weight *matrix(struct ops_ctx *ctx, uint32_t i)
 	}
 }
 
-static uint32_t groups(const struct weight *w)
-{
-	return (w->rows + PACKED_ROWS - 1) / PACKED_ROWS;
-}
-
+/* The same for all sets: in whole groups of 16 rows */
 size_t cpu_improved_bytes(const struct weight *w)
 {
-	return weight_is_packed(w->type)
-		       ? (groups(w) * packed_group_bytes(w->type, w->cols) +
-			  63) / 64 *
-				 64
-		       : 0;
+	uint32_t groups = (w->rows + PACKED_MAX_ROWS - 1) / PACKED_MAX_ROWS;
+
+	if (!weight_is_packed(w->type))
+		return 0;
+	return (groups * packed_group_bytes(w->type, w->cols, PACKED_MAX_ROWS) +
+		63) /
+	       64 * 64;
 }
 
 /* The extent for all of them, none of it touched yet. */
@@ -67,7 +65,8 @@ int cpu_improve(struct ops_ctx *ctx, struct weight *ret_done)
 	struct cpu_fast *f = &ctx->cpu->fast;
 	uint32_t at = f->nr_made; /* only we write it */
 	const struct weight *w;
-	size_t group;
+	uint32_t rows = ctx->cpu->kernels.packed->rows;
+	uint8_t *out;
 
 	while (at < f->nr && !weight_is_packed(matrix(ctx, at)->type))
 		at++;
@@ -76,11 +75,11 @@ int cpu_improve(struct ops_ctx *ctx, struct weight *ret_done)
 	if (!f->extent && take_extent(ctx, f))
 		return -ENOMEM;
 	w = matrix(ctx, at);
-	group = packed_group_bytes(w->type, w->cols);
-	for (uint32_t g = 0; g < groups(w); g++)
-		packed_interleave_avx2(w, g * PACKED_ROWS,
-				       f->extent + f->used + g * group);
-	f->made[at] = f->extent + f->used;
+	f->made[at] = out = f->extent + f->used;
+	for (uint32_t r = 0; r < w->rows; r += rows) {
+		packed_interleave_avx2(w, r, rows, out);
+		out += packed_group_bytes(w->type, w->cols, rows);
+	}
 	f->used += cpu_improved_bytes(w);
 	*ret_done = *w;
 	/* pairs with cpu_adopt()'s acquire: the rows before their count */

@@ -1,13 +1,17 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * interleave_avx2.c - codes move as dwords, a 4 x 4 transposition in each half
- * of a register; the rest is little.
+ * of a register; the rest is little.  Eight rows go at a time; in a group of 16
+ * what one eight have is followed by the same of the other.
  */
 #include "kernels/cpu/interleave.h"
 #include "kernels/cpu/simd_avx2.h"
 #include "kernels/split.h"
 
-static uint32_t group_block_bytes(enum weight_type type)
+#define ROWS 8u /* at a time */
+
+/* Bytes of a block of each of eight rows */
+static uint32_t eight_blocks(enum weight_type type)
 {
 	switch (type) {
 	case WEIGHT_MXFP4: /* its scale as F32 */
@@ -19,20 +23,35 @@ static uint32_t group_block_bytes(enum weight_type type)
 	case WEIGHT_Q5_K:
 		return 1440;
 	default:
-		return PACKED_ROWS * weight_formats[type].block_bytes;
+		return ROWS * weight_formats[type].block_bytes;
 	}
 }
 
-size_t packed_group_bytes(enum weight_type type, uint32_t cols)
+size_t packed_group_bytes(enum weight_type type, uint32_t cols, uint32_t rows)
 {
 	return (size_t)(cols / weight_formats[type].block) *
-	       group_block_bytes(type);
+	       eight_blocks(type) * (rows / ROWS);
 }
 
-/* Rows' blocks: row[r] + at */
+/* Rows' blocks: row[r] + at; they are the half-th of @halves eights */
 struct rows {
-	const uint8_t *row[PACKED_ROWS];
+	const uint8_t *row[ROWS];
+	uint32_t halves, half;
 };
+
+/* Where the i-th vector goes, @bytes of eight rows each, those at @out first */
+INLINE uint8_t *place(const struct rows *w, uint8_t *out, uint32_t i,
+		      uint32_t bytes)
+{
+	return out + (size_t)(i * w->halves + w->half) * bytes;
+}
+
+/* Where what follows @n such vectors begins */
+INLINE uint8_t *after(const struct rows *w, uint8_t *out, uint32_t n,
+		      uint32_t bytes)
+{
+	return out + (size_t)(n * w->halves) * bytes;
+}
 
 /* 16 bytes of each row: four vectors of four bytes a row; returns their end */
 INLINE uint8_t *turn16(const struct rows *w, size_t at, uint8_t *out)
@@ -54,9 +73,9 @@ INLINE uint8_t *turn16(const struct rows *w, size_t at, uint8_t *out)
 	v[2] = _mm256_unpacklo_epi64(t[1], t[3]);
 	v[3] = _mm256_unpackhi_epi64(t[1], t[3]);
 #pragma GCC unroll 4
-	for (int r = 0; r < 4; r++)
-		_mm256_storeu_si256((void *)(out + r * 32), v[r]);
-	return out + 128;
+	for (uint32_t r = 0; r < 4; r++)
+		_mm256_storeu_si256((void *)place(w, out, r, 32), v[r]);
+	return after(w, out, 4, 32);
 }
 
 INLINE uint8_t *turn(const struct rows *w, size_t at, uint32_t bytes,
@@ -70,9 +89,9 @@ INLINE uint8_t *turn(const struct rows *w, size_t at, uint32_t bytes,
 /* An F16 of each row */
 INLINE uint8_t *f16s(const struct rows *w, size_t at, uint8_t *out)
 {
-	for (uint32_t r = 0; r < PACKED_ROWS; r++)
-		memcpy(out + 2 * r, w->row[r] + at, 2);
-	return out + 16;
+	for (uint32_t r = 0; r < ROWS; r++)
+		memcpy(place(w, out, 0, 16) + 2 * r, w->row[r] + at, 2);
+	return after(w, out, 1, 16);
 }
 
 /*
@@ -82,9 +101,9 @@ INLINE uint8_t *f16s(const struct rows *w, size_t at, uint8_t *out)
 INLINE uint8_t *fifth_bits(const struct rows *w, size_t at, uint8_t *out)
 {
 	__m256i v, sum = _mm256_setzero_si256();
-	uint32_t d[PACKED_ROWS];
+	uint32_t d[ROWS];
 
-	for (uint32_t r = 0; r < PACKED_ROWS; r++)
+	for (uint32_t r = 0; r < ROWS; r++)
 		memcpy(&d[r], w->row[r] + at, 4);
 	v = _mm256_loadu_si256((const void *)d);
 #pragma GCC unroll 4
@@ -100,17 +119,17 @@ INLINE uint8_t *fifth_bits(const struct rows *w, size_t at, uint8_t *out)
 		b = _mm256_and_si256(b, _mm256_set1_epi32(0xff));
 		sum = _mm256_or_si256(_mm256_slli_epi32(sum, 8), b);
 	}
-	_mm256_storeu_si256((void *)out, sum);
-	return out + 32;
+	_mm256_storeu_si256((void *)place(w, out, 0, 32), sum);
+	return after(w, out, 1, 32);
 }
 
 /* Q4_K and Q5_K: d, dmin; 8 scales, 8 minima of each row, a byte each */
 INLINE uint8_t *head_k(const struct rows *w, uint8_t *out)
 {
-	uint8_t *scale = out + 32, *min = scale + 64;
+	uint8_t *scale = f16s(w, 2, f16s(w, 0, out));
+	uint8_t *min = after(w, scale, 8, ROWS);
 
-	f16s(w, 2, f16s(w, 0, out));
-	for (uint32_t r = 0; r < PACKED_ROWS; r++) {
+	for (uint32_t r = 0; r < ROWS; r++) {
 		uint32_t u[3], s[2], m[2];
 
 		memcpy(u, w->row[r] + 4, 12);
@@ -118,47 +137,50 @@ INLINE uint8_t *head_k(const struct rows *w, uint8_t *out)
 		m[0] = u[1] & 0x3f3f3f3f;
 		s[1] = (u[2] & 0x0f0f0f0f) | (u[0] >> 2 & 0x30303030);
 		m[1] = (u[2] >> 4 & 0x0f0f0f0f) | (u[1] >> 2 & 0x30303030);
-		for (int i = 0; i < 8; i++) {
-			scale[i * 8 + r] = (uint8_t)(s[i / 4] >> i % 4 * 8);
-			min[i * 8 + r] = (uint8_t)(m[i / 4] >> i % 4 * 8);
+		for (uint32_t i = 0; i < 8; i++) {
+			place(w, scale, i, ROWS)[r] =
+				(uint8_t)(s[i / 4] >> i % 4 * 8);
+			place(w, min, i, ROWS)[r] =
+				(uint8_t)(m[i / 4] >> i % 4 * 8);
 		}
 	}
-	return out + 160;
+	return after(w, min, 8, ROWS);
 }
 
 /* 16 bytes of each row, a vector of rows for each */
 INLINE uint8_t *bytes16(const struct rows *w, size_t at, uint8_t *out)
 {
-	for (uint32_t r = 0; r < PACKED_ROWS; r++)
+	for (uint32_t r = 0; r < ROWS; r++)
 		for (uint32_t i = 0; i < 16; i++)
-			out[i * 8 + r] = w->row[r][at + i];
-	return out + 128;
+			place(w, out, i, ROWS)[r] = w->row[r][at + i];
+	return after(w, out, 16, ROWS);
 }
 
 /* Q3_K's scales of 6 bits, less 32 */
 INLINE uint8_t *scales_q3(const struct rows *w, size_t at, uint8_t *out)
 {
-	for (uint32_t r = 0; r < PACKED_ROWS; r++) {
+	for (uint32_t r = 0; r < ROWS; r++) {
 		const uint8_t *s = w->row[r] + at;
 
 		for (uint32_t i = 0; i < 16; i++) {
 			int low = i < 8 ? s[i] & 15 : s[i - 8] >> 4;
 			int high = s[8 + i % 4] >> i / 4 * 2 & 3;
 
-			out[i * 8 + r] = (uint8_t)((low | high << 4) - 32);
+			place(w, out, i, ROWS)[r] =
+				(uint8_t)((low | high << 4) - 32);
 		}
 	}
-	return out + 128;
+	return after(w, out, 16, ROWS);
 }
 
 INLINE uint8_t *f32s_mxfp4(const struct rows *w, uint8_t *out)
 {
-	for (uint32_t r = 0; r < PACKED_ROWS; r++) {
+	for (uint32_t r = 0; r < ROWS; r++) {
 		float scale = mxfp4_scale(w->row[r][0]);
 
-		memcpy(out + 4 * r, &scale, 4);
+		memcpy(place(w, out, 0, 32) + 4 * r, &scale, 4);
 	}
-	return out + 32;
+	return after(w, out, 1, 32);
 }
 
 /* One block of each row; returns its end in @out. */
@@ -205,32 +227,33 @@ INLINE void blocks(const enum weight_type type, struct rows *w, uint32_t n,
 	const uint32_t bytes = weight_formats[type].block_bytes;
 
 	for (uint32_t b = 0; b < n; b++) {
-		for (uint32_t i = 0; i < PACKED_ROWS * bytes; i += 64)
+		for (uint32_t i = 0; i < ROWS * bytes; i += 64)
 			_mm_prefetch(next + i, _MM_HINT_T0);
-		next += PACKED_ROWS * bytes;
+		next += ROWS * bytes;
 		out = block(type, w, out);
-		for (uint32_t r = 0; r < PACKED_ROWS; r++)
+		for (uint32_t r = 0; r < ROWS; r++)
 			w->row[r] += bytes;
 	}
 }
 
 #define CASE(type)                                                             \
 	case type:                                                             \
-		blocks(type, &rows, n, next, out);                             \
+		blocks(type, &eight, n, next, out);                            \
 		break
 
-void packed_interleave_avx2(const struct weight *w, uint32_t first,
-			    uint8_t *out)
+/* Eight rows from @first on, the half-th of @halves eights of a group */
+static void interleave8(const struct weight *w, uint32_t first, uint32_t halves,
+			uint32_t half, uint8_t *out)
 {
-	const char *next = (const char *)w->data +
-			   (size_t)(first + PACKED_ROWS) * w->row_stride;
+	const char *next =
+		(const char *)w->data + (size_t)(first + ROWS) * w->row_stride;
 	uint32_t n = w->cols / weight_formats[w->type].block;
-	struct rows rows;
+	struct rows eight = { .halves = halves, .half = half };
 
-	for (uint32_t r = 0; r < PACKED_ROWS; r++) {
+	for (uint32_t r = 0; r < ROWS; r++) {
 		uint32_t at = first + r < w->rows ? first + r : w->rows - 1;
 
-		rows.row[r] = (const uint8_t *)w->data + at * w->row_stride;
+		eight.row[r] = (const uint8_t *)w->data + at * w->row_stride;
 	}
 	switch (w->type) {
 		CASE(WEIGHT_Q8_0);
@@ -248,4 +271,11 @@ void packed_interleave_avx2(const struct weight *w, uint32_t first,
 	default:
 		break;
 	}
+}
+
+void packed_interleave_avx2(const struct weight *w, uint32_t first,
+			    uint32_t rows, uint8_t *out)
+{
+	for (uint32_t i = 0; i < rows / ROWS; i++)
+		interleave8(w, first + i * ROWS, rows / ROWS, i, out);
 }

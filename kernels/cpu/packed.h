@@ -1,16 +1,16 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * packed.h - products with packed weights (P1 and P2 of ops.h) in the cpu op
- * sets.  Lanes are rows: eight rows of the weights are interleaved, so that one
- * load holds four neighbouring codes of each of them, and four codes of the
- * input are broadcast against it.  Nothing is ever added across lanes, one
- * token and many are the same code, and since the sums of a run are exact
- * integers, every instruction set gives the same bits.
+ * sets.  Lanes are rows: as many rows of the weights as there are lanes, 8 or
+ * 16, are interleaved, so that one load holds four neighbouring codes of each of
+ * them, and four codes of the input are broadcast against it.  Nothing is ever
+ * added across lanes, one token and many are the same code, and since the sums
+ * of a run are exact integers, every instruction set gives the same bits.
  *
  * The input: tiles of tokens, the largest first (8, if the set has it, 4, 2,
  * 1); a tile of T is a record for each 32 numbers, 4-byte fields then codes:
- *	narrow	s[T], -8 * sum[T], s * sum[T], sum of the first 16 [T],
- *		codes i8[T][32]
+ *	narrow	s[T], -8 * sum[T], s * sum[T], -32 * sum of the first 16 [T],
+ *		the same of the last 16 [T], codes i8[T][32]
  *	wide	s[T], codes i16[T][32], each four as 0 2 1 3
  */
 #ifndef CPU_PACKED_H
@@ -24,22 +24,21 @@
 
 #define PACKED_UNIT	  32u /* rows that a thread takes at least */
 #define PACKED_MAX_TOKENS 8u  /* of a tile */
-#define PACKED_NARROW	  48u /* bytes of a record, each token */
+#define PACKED_NARROW	  52u /* bytes of a record, each token */
 #define PACKED_WIDE	  68u
 #define NR_PACKED_TYPES	  (NR_WEIGHT_TYPES - NR_PLAIN_TYPES)
 #define PACKED_AT(type)	  ((type)-NR_PLAIN_TYPES) /* in tables of these */
 
 /*
- * y[t * ldy + r] = w row r . x row t for the rows of group @w0 (r from 0) and,
- * in sets of two groups, @w1 (r from 8), for the tile's tokens; @blocks of the
- * type in a row.
+ * y[t * ldy + r] = w row r . x row t for the rows of group @w (r from 0) and the
+ * tile's tokens; @blocks of the type in a row.
  */
-typedef void packed_tile(const uint8_t *w0, const uint8_t *w1, const uint8_t *x,
-			 uint32_t blocks, float *y, size_t ldy);
+typedef void packed_tile(const uint8_t *w, const uint8_t *x, uint32_t blocks,
+			 float *y, size_t ldy);
 
 /* What an instruction set brings. */
 struct packed_set {
-	uint32_t groups;     /* of a tile: 1 or 2 */
+	uint32_t rows;	     /* of a group and a tile: 8 or 16 */
 	uint32_t max_tokens; /* of a tile: 4 or 8 */
 	/* by type (from NR_PLAIN_TYPES) and tokens: 1, 2, 4, 8 */
 	packed_tile *tile[NR_PACKED_TYPES][4];
@@ -59,7 +58,7 @@ void packed_quantize_avx2(const float *row, uint32_t cols, int wide, uint32_t t,
 
 /*
  * y[t][r] = w[r] . x[t] for rows [first, end) of @w and t < @tokens; y is
- * indexed by r itself; @first is a multiple of 8.  @fast: the rows interleaved,
+ * indexed by r itself; @first is a multiple of the set's rows.  @fast: the rows interleaved,
  * or NULL, then they are, PACKED_UNIT at a time, into @scratch.
  */
 void packed_rows(const struct packed_set *set, const struct weight *w,

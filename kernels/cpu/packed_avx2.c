@@ -16,52 +16,46 @@
 
 typedef __m256i VI;
 typedef __m256 VF;
-#define MAX_T 4
+#define MAX_T  4
+#define EIGHTS 1
 
-INLINE VI v_load(const uint8_t *w0, const uint8_t *w1, size_t at)
+INLINE VI v_load(const uint8_t *w, size_t at)
 {
-	(void)w1;
-	return _mm256_loadu_si256((const void *)(w0 + at));
+	return _mm256_loadu_si256((const void *)(w + at));
 }
 
-INLINE void v_fetch(const uint8_t *w0, const uint8_t *w1, size_t at)
+INLINE void v_fetch(const uint8_t *w, size_t at)
 {
-	(void)w1;
-	_mm_prefetch((const char *)w0 + at, _MM_HINT_T0);
+	_mm_prefetch((const char *)w + at, _MM_HINT_T0);
 }
 
-INLINE VF v_f16(const uint8_t *w0, const uint8_t *w1, size_t at)
+INLINE VF v_f16(const uint8_t *w, size_t at)
 {
-	(void)w1;
-	return _mm256_cvtph_ps(_mm_loadu_si128((const void *)(w0 + at)));
+	return _mm256_cvtph_ps(_mm_loadu_si128((const void *)(w + at)));
 }
 
-INLINE VF v_f32(const uint8_t *w0, const uint8_t *w1, size_t at)
+INLINE VF v_f32(const uint8_t *w, size_t at)
 {
-	(void)w1;
-	return _mm256_loadu_ps((const void *)(w0 + at));
+	return _mm256_loadu_ps((const void *)(w + at));
 }
 
-INLINE VF v_u8(const uint8_t *w0, const uint8_t *w1, size_t at)
+INLINE VF v_u8(const uint8_t *w, size_t at)
 {
-	(void)w1;
 	return _mm256_cvtepi32_ps(
-		_mm256_cvtepu8_epi32(_mm_loadl_epi64((const void *)(w0 + at))));
+		_mm256_cvtepu8_epi32(_mm_loadl_epi64((const void *)(w + at))));
 }
 
-INLINE VF v_s8(const uint8_t *w0, const uint8_t *w1, size_t at)
+INLINE VF v_s8(const uint8_t *w, size_t at)
 {
-	(void)w1;
 	return _mm256_cvtepi32_ps(
-		_mm256_cvtepi8_epi32(_mm_loadl_epi64((const void *)(w0 + at))));
+		_mm256_cvtepi8_epi32(_mm_loadl_epi64((const void *)(w + at))));
 }
 
 /* the lower (@high: upper) four bits of a byte */
-INLINE VF v_u4(const uint8_t *w0, const uint8_t *w1, size_t at, const int high)
+INLINE VF v_u4(const uint8_t *w, size_t at, const int high)
 {
-	VI v = _mm256_cvtepu8_epi32(_mm_loadl_epi64((const void *)(w0 + at)));
+	VI v = _mm256_cvtepu8_epi32(_mm_loadl_epi64((const void *)(w + at)));
 
-	(void)w1;
 	v = high ? _mm256_srli_epi32(v, 4)
 		 : _mm256_and_si256(v, _mm256_set1_epi32(15));
 	return _mm256_cvtepi32_ps(v);
@@ -109,6 +103,11 @@ struct dot {
 	VI pairs, sum;
 };
 
+INLINE void dot_begin(struct dot *d, VI sum)
+{
+	d->sum = sum;
+}
+
 /* Step @j of a run; every @most steps the pairs are widened. */
 INLINE void dot_narrow(struct dot *d, VI code, VI x, const int j,
 		       const int most)
@@ -119,7 +118,7 @@ INLINE void dot_narrow(struct dot *d, VI code, VI x, const int j,
 	if (j % most != most - 1)
 		return;
 	m = _mm256_madd_epi16(d->pairs, _mm256_set1_epi16(1));
-	d->sum = j < most ? m : _mm256_add_epi32(d->sum, m);
+	d->sum = _mm256_add_epi32(d->sum, m);
 }
 
 INLINE VI dot_sum(const struct dot *d)
@@ -152,7 +151,7 @@ TILES(IQ4_NL)
 TILES(MXFP4)
 
 const struct packed_set packed_avx2 = {
-	.groups = 1,
+	.rows = 8,
 	.max_tokens = MAX_T,
 	.tile = { ROW(Q8_0), ROW(Q4_0), ROW(Q4_1), ROW(Q5_0), ROW(Q5_1),
 		  ROW(Q2_K), ROW(Q3_K), ROW(Q4_K), ROW(Q5_K), ROW(Q6_K),

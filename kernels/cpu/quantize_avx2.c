@@ -56,17 +56,20 @@ static void narrow(const float *x, uint32_t T, uint32_t i, uint8_t *p)
 	__m256i c[4];
 	float s = codes32(x, 127, c), scaled;
 	int32_t lo = sum_i32(_mm256_add_epi32(c[0], c[1]));
-	int32_t sum = lo + sum_i32(_mm256_add_epi32(c[2], c[3]));
-	int32_t n8 = -8 * sum;
+	int32_t hi = sum_i32(_mm256_add_epi32(c[2], c[3]));
+	int32_t sum = lo + hi, n8 = -8 * sum;
 
 	scaled = s * (float)sum;
 	memcpy(p + 4 * i, &s, 4);
 	memcpy(p + 4 * (T + i), &n8, 4);
 	memcpy(p + 4 * (2 * T + i), &scaled, 4);
+	lo *= -32;
+	hi *= -32;
 	memcpy(p + 4 * (3 * T + i), &lo, 4);
+	memcpy(p + 4 * (4 * T + i), &hi, 4);
 	c[0] = _mm256_packs_epi16(_mm256_packs_epi32(c[0], c[1]),
 				  _mm256_packs_epi32(c[2], c[3]));
-	_mm256_storeu_si256((void *)(p + 16 * T + 32 * i),
+	_mm256_storeu_si256((void *)(p + 20 * T + 32 * i),
 			    _mm256_permutevar8x32_epi32(c[0], order));
 }
 

@@ -247,10 +247,10 @@ static double packed_best(const struct packed_set *set, struct weight *w,
 {
 	const struct weight_format *f = &weight_formats[w->type];
 	size_t bytes = w->row_stride * w->rows;
-	size_t fast_bytes =
-		packed_group_bytes(w->type, w->cols) * (w->rows / PACKED_ROWS);
+	size_t fast_bytes = packed_group_bytes(w->type, w->cols, w->rows);
 	uint8_t *input = take(packed_input_bytes(f->wide, w->cols, tokens), 1);
-	uint8_t *scratch = take(4 * packed_group_bytes(w->type, w->cols), 1);
+	size_t panel = packed_group_bytes(w->type, w->cols, PACKED_UNIT);
+	uint8_t *scratch = take(panel, 1);
 	double best = 1e9, spent = 0;
 
 	for (size_t c = 0; spent < 0.1; c = (c + 1) % copies) {
@@ -267,7 +267,7 @@ static double packed_best(const struct packed_set *set, struct weight *w,
 		spent += s;
 	}
 	munmap(input, packed_input_bytes(f->wide, w->cols, tokens) + (2 << 20));
-	munmap(scratch, 4 * packed_group_bytes(w->type, w->cols) + (2 << 20));
+	munmap(scratch, panel + (2 << 20));
 	return best;
 }
 
@@ -281,10 +281,9 @@ static void bench_packed(const struct roof *roof)
 				    .rows = 2048,
 				    .cols = 2048 };
 		const struct weight_format *f = &weight_formats[i];
-		size_t group = packed_group_bytes(w.type, w.cols);
 		size_t bytes = weight_row_bytes(w.type, w.cols) * w.rows;
 		size_t copies = (96u << 20) / bytes + 1, ld = w.cols + 16;
-		size_t fast_bytes = group * (w.rows / PACKED_ROWS);
+		size_t fast_bytes = packed_group_bytes(w.type, w.cols, w.rows);
 		char *p = take(bytes * copies, 0);
 		uint8_t *fast = take(fast_bytes * copies, 1);
 		float *x = take(512 * ld * 4, 1), *y = take(512 * 8192, 1);
@@ -295,9 +294,10 @@ static void bench_packed(const struct roof *roof)
 		for (uint32_t r = 0; r < w.rows; r++)
 			f->pack(x + r % 512 * ld, p + r * w.row_stride, w.cols);
 		w.data = p;
-		for (uint32_t r = 0; r < w.rows; r += PACKED_ROWS)
-			packed_interleave_avx2(&w, r,
-					       fast + r / PACKED_ROWS * group);
+		for (uint32_t r = 0; r < w.rows; r += roof->packed->rows)
+			packed_interleave_avx2(
+				&w, r, roof->packed->rows,
+				fast + packed_group_bytes(w.type, w.cols, r));
 		for (size_t c = 1; c < copies; c++) {
 			memcpy(p + c * bytes, p, bytes);
 			memcpy(fast + c * fast_bytes, fast, fast_bytes);

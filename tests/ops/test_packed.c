@@ -29,7 +29,7 @@ struct product {
 	struct weight w;
 	struct host_rows x, want;
 	float *row;
-	uint8_t *fast, *scratch, *packed_x;
+	uint8_t *fast[2], *scratch, *packed_x; /* fast: groups of 8, of 16 */
 };
 
 static struct host_rows rows_of(uint32_t rows, uint32_t cols)
@@ -39,13 +39,22 @@ static struct host_rows rows_of(uint32_t rows, uint32_t cols)
 	return (struct host_rows){ fx_take(rows * ld * 4), rows, cols, ld };
 }
 
+static void interleave(struct product *p)
+{
+	for (uint32_t i = 0; i < 2; i++)
+		for (uint32_t r = 0, n = 8 << i; r < p->w.rows; r += n)
+			packed_interleave_avx2(
+				&p->w, r, n,
+				p->fast[i] + packed_group_bytes(p->w.type,
+								p->w.cols, r));
+}
+
 /* @wild: blocks of random bytes; else of packed numbers. */
 static struct product product(enum weight_type type, uint32_t rows,
 			      uint32_t blocks, int wild)
 {
 	const struct weight_format *f = &weight_formats[type];
 	uint32_t cols = blocks * f->block;
-	size_t group = packed_group_bytes(type, cols);
 	struct product p = { .w = fx_weight(type, rows, cols) };
 	uint8_t *bytes = (uint8_t *)(uintptr_t)p.w.data;
 
@@ -58,11 +67,12 @@ static struct product product(enum weight_type type, uint32_t rows,
 		for (uint32_t k = 0; k < cols; k++)
 			host_row(&p.x, t)[k] = fx_float(fx_below(97) ? 1 : 9);
 	ref_matmul(&p.w, NULL, &p.x, TOKENS, p.row, &p.want);
-	p.scratch = fx_take(4 * group);
+	p.scratch = fx_take(packed_group_bytes(type, cols, PACKED_UNIT));
 	p.packed_x = fx_take(packed_input_bytes(f->wide, cols, TOKENS));
-	p.fast = fx_take(group * (rows / 8 + 1));
-	for (uint32_t r = 0; r < rows; r += 8)
-		packed_interleave_avx2(&p.w, r, p.fast + r / 8 * group);
+	for (int i = 0; i < 2; i++)
+		p.fast[i] = fx_take(
+			packed_group_bytes(type, cols, (rows / 16 + 1) * 16));
+	interleave(&p);
 	return p;
 }
 
@@ -74,7 +84,8 @@ static void product_free(struct product *p)
 	fx_free(p->row);
 	fx_free(p->scratch);
 	fx_free(p->packed_x);
-	fx_free(p->fast);
+	fx_free(p->fast[0]);
+	fx_free(p->fast[1]);
 }
 
 /* NaN for NaN: its bits are not part of the arithmetic */
@@ -97,8 +108,8 @@ static int same(const struct product *p, const struct packed_set *s, int fast,
 	for (uint32_t t = 0; t < tokens; t++)
 		packed_quantize_avx2(host_row(&p->x, t), p->w.cols, wide, t,
 				     tokens, s->max_tokens, p->packed_x);
-	packed_rows(s, &p->w, fast ? p->fast : NULL, first, end, p->packed_x,
-		    tokens, y[0], 64, p->scratch);
+	packed_rows(s, &p->w, fast ? p->fast[s->rows / 16] : NULL, first, end,
+		    p->packed_x, tokens, y[0], 64, p->scratch);
 	for (uint32_t t = 0; t < tokens; t++) {
 		if (!same_bits(y[t] + first, host_row(&p->want, t) + first,
 			       end - first))
@@ -128,9 +139,9 @@ TEST(every_kernel_gives_the_bits_of_ref)
 				for (int fast = 0; fast < 2; fast++) {
 					CHECK(same(&p, sets[s], fast, 0, rows,
 						   t));
-					if (rows > 16)
-						CHECK(same(&p, sets[s], fast, 8,
-							   rows - 9, t));
+					if (rows > 25)
+						CHECK(same(&p, sets[s], fast,
+							   16, rows - 9, t));
 				}
 		product_free(&p);
 	}
@@ -154,12 +165,7 @@ TEST(no_sum_overflows)
 			for (uint32_t k = 0; k < p.w.cols; k++)
 				host_row(&p.x, t)[k] = i & 2 ? 3.0f : -3.0f;
 		ref_matmul(&p.w, NULL, &p.x, TOKENS, p.row, &p.want);
-		for (uint32_t r = 0; r < 16; r += 8)
-			packed_interleave_avx2(
-				&p.w, r,
-				p.fast + r / 8 *
-						 packed_group_bytes(type,
-								    p.w.cols));
+		interleave(&p);
 		for (size_t s = 0; s < 3; s++)
 			CHECK(!usable(s) ||
 			      same(&p, sets[s], 1, 0, 16, TOKENS));
