@@ -35,8 +35,9 @@ static const struct key {
   "threads that compute [the CPUs there are]" },
 { "kv-memory", SIZE, AT(kv_memory), 1 << 16, 1ull << 50, "SIZE",
   "memory for keys and values, as 512M or 8G [what fits]" },
-{ "kv-type", CHOICE, AT(kv_type), 0, 0, "f32|q8",
-  "how they are kept; q8: 8 bits, a scale for each token and head [f32]" },
+{ "kv-type", CHOICE, AT(kv_type), 0, 0, "auto|f32|f16|q8",
+  "how they are kept; q8: 8 bits, a scale for each token and head; auto: f16 "
+  "where weights are packed, else f32 [auto]" },
 { "weights", CHOICE, AT(weights), 0, 0, "fast|file",
   "packed ones: copied into a faster form while it serves, or computed on in "
   "the file's pages for good; the tokens are the same [fast]" },
@@ -136,23 +137,26 @@ static void allowed(const struct key *k, char *text, size_t size)
 			 (unsigned long long)k->max);
 }
 
-/* One of two: their place in k->arg. */
+/* One of those in k->arg: its place there. */
 static int choose(const struct key *k, const char *value, uint32_t *ret,
 		  struct err *err)
 {
-	const char *second = strchr(k->arg, '|') + 1;
-	size_t len = (size_t)(second - 1 - k->arg);
+	const char *name = k->arg;
+	uint32_t i = 0;
 
-	if (strlen(value) == len && !memcmp(value, k->arg, len)) {
-		*ret = 0;
-		return 0;
+	for (;; name++, i++) {
+		size_t len = strcspn(name, "|");
+
+		if (strlen(value) == len && !memcmp(value, name, len)) {
+			*ret = i;
+			return 0;
+		}
+		name += len;
+		if (!*name)
+			break;
 	}
-	if (!strcmp(value, second)) {
-		*ret = 1;
-		return 0;
-	}
-	return err_set(err, -EINVAL, "%s: '%.60s' is neither %.*s nor %s",
-		       k->name, value, (int)len, k->arg, second);
+	return err_set(err, -EINVAL, "%s: '%.60s' is none of %s", k->name,
+		       value, k->arg);
 }
 
 static int key_set(struct config *c, const struct key *k, const char *value,

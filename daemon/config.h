@@ -18,7 +18,6 @@ struct err;
 
 /* in the order of their names in config.c */
 enum config_backend { CONFIG_CPU, CONFIG_NULL };
-enum config_kv_type { CONFIG_KV_F32, CONFIG_KV_Q8 };
 enum config_weights { CONFIG_WEIGHTS_FAST, CONFIG_WEIGHTS_FILE };
 
 /* Everything 0 or "" until told: the default of whoever uses it. */
@@ -31,7 +30,7 @@ struct config {
 	uint32_t backend;     /* enum config_backend */
 	uint32_t threads;
 	uint64_t kv_memory; /* bytes */
-	uint32_t kv_type;   /* enum config_kv_type */
+	uint32_t kv_type;   /* enum backend_kv */
 	uint32_t weights;   /* enum config_weights */
 	uint32_t max_tokens_per_step;
 	uint32_t max_context; /* tokens */

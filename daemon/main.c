@@ -121,7 +121,7 @@ static void role_fill(struct role *r, const struct config *c)
 	r->backend = (struct backend_options){
 		.model = c->backend == CONFIG_NULL ? NULL : c->model,
 		.kv_bytes = c->kv_memory,
-		.kv_q8 = c->kv_type == CONFIG_KV_Q8,
+		.kv = (enum backend_kv)c->kv_type,
 		.weights_file = c->weights == CONFIG_WEIGHTS_FILE,
 		.max_context = c->max_context,
 		.max_tokens_per_step = c->max_tokens_per_step,

@@ -79,7 +79,7 @@ static int check_sizes(const struct ops_shape *s, const struct ops_limits *l,
 		return err_set(err, -EINVAL,
 			       "%u heads do not share %u kv heads evenly",
 			       s->nr_heads, s->nr_kv_heads);
-	if ((unsigned int)s->kv > KV_Q8)
+	if ((unsigned int)s->kv > KV_F16)
 		return err_set(err, -EINVAL, "KV type %d is unknown",
 			       (int)s->kv);
 	if (s->rotary_dim > s->head_dim || s->rotary_dim % 2)
@@ -298,6 +298,9 @@ uint64_t host_arith_of(const struct ops_ctx *ctx)
 	}
 	if (ctx->shape.kv == KV_Q8)
 		id = (id ^ 0x0138766b) * 0x100000001b3ull; /* "kv8", 1 */
+	/* "kv16", 1 */
+	if (ctx->shape.kv == KV_F16)
+		id = (id ^ 0x013631766bull) * 0x100000001b3ull;
 	/* FNV-1a over the packed ones: the number in GGUF, the version */
 	for (uint32_t t = NR_PLAIN_TYPES; t < NR_WEIGHT_TYPES; t++)
 		if (types >> t & 1) {

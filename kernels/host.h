@@ -66,14 +66,19 @@ struct ops_ctx {
 /* Bytes of a block's keys, or values, of one head. */
 static inline size_t host_kv_head_bytes(const struct ops_shape *s)
 {
-	return (s->kv == KV_Q8 ? s->head_dim + sizeof(float)
-			       : s->head_dim * sizeof(float)) *
-	       OPS_BLOCK;
+	switch (s->kv) {
+	case KV_Q8:
+		return (s->head_dim + sizeof(float)) * OPS_BLOCK;
+	case KV_F16:
+		return s->head_dim * sizeof(uint16_t) * OPS_BLOCK;
+	default:
+		return s->head_dim * sizeof(float) * OPS_BLOCK;
+	}
 }
 
 /*
- * K of (block, layer, kv head): [head_dim][16]; V behind all K: [16][hd].  F32;
- * or with KV_Q8 int8_t, and behind the codes a scale for each of the 16.
+ * K of (block, layer, kv head): [head_dim][16]; V behind all K: [16][hd].  F32,
+ * F16, or with KV_Q8 int8_t, and behind the codes a scale for each of the 16.
  */
 static inline void *host_k(const struct ops_ctx *c, uint32_t block,
 			   uint32_t layer, uint32_t head)

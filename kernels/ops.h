@@ -83,6 +83,8 @@
  *       s[t] = (the chain over the codes as F32) * sk[t];
  *       o[d] takes (p[t] * sv[t]) for p[t], and the code as F32 for v[t][d].
  *     The id is another as well.
+ * K2  With KV_F16 the numbers of keys and values are clamped to +-65504 and
+ *     rounded to F16, to nearest even; F6 takes them widened.  Another id.
  *
  * Bits of NaN are not part of it.
  */
@@ -106,7 +108,8 @@ struct ops_ctx; /* an op set's own; made by open(), ended by close() */
 /* How keys and values are kept. */
 enum kv_type {
 	KV_F32,
-	KV_Q8, /* 8 bits, a scale for each token and head (K1) */
+	KV_Q8,	/* 8 bits, a scale for each token and head (K1) */
+	KV_F16, /* K2 */
 };
 
 /* The model's sizes: one set for all layers (of this process). */

@@ -56,11 +56,19 @@ struct backend {
 	void (*close)(struct backend *be);
 };
 
+/* How keys and values are kept; each is another arithmetic. */
+enum backend_kv {
+	BACKEND_KV_AUTO, /* F16 where weights are packed, else F32 */
+	BACKEND_KV_F32,
+	BACKEND_KV_F16,
+	BACKEND_KV_Q8,
+};
+
 /* How to open one; the fields that a backend does not use are ignored. */
 struct backend_options {
-	const char *model;    /* path: a directory or a GGUF file */
-	uint64_t kv_bytes;    /* memory for KV; 0 = a default that fits */
-	bool kv_q8;	      /* kept in 8 bits: another arithmetic */
+	const char *model; /* path: a directory or a GGUF file */
+	uint64_t kv_bytes; /* memory for KV; 0 = a default that fits */
+	enum backend_kv kv;
 	bool weights_file;    /* computed on as the file has them, for good */
 	uint32_t max_context; /* 0 = the model's own */
 	uint32_t max_tokens_per_step; /* rows of the largest batch */

@@ -216,6 +216,35 @@ static uint64_t kv_available(struct model *m, const struct ops *ops,
 	return available - fast;
 }
 
+/* How to keep keys and values: as wide as the weights' own precision asks. */
+static enum kv_type kv_type(const struct model *m, enum backend_kv kv)
+{
+	const struct layers *p = &m->layers;
+	bool packed = weight_is_packed(p->ends.head.type);
+
+	for (uint32_t i = 0; i < m->checkpoint.arch.nr_layers; i++) {
+		const struct ops_layer *l = &p->layer[i];
+
+		packed |= weight_is_packed(l->q.type) ||
+			  weight_is_packed(l->k.type) ||
+			  weight_is_packed(l->v.type) ||
+			  weight_is_packed(l->o.type) ||
+			  weight_is_packed(l->gate.type) ||
+			  weight_is_packed(l->up.type) ||
+			  weight_is_packed(l->down.type);
+	}
+	switch (kv) {
+	case BACKEND_KV_F32:
+		return KV_F32;
+	case BACKEND_KV_F16:
+		return KV_F16;
+	case BACKEND_KV_Q8:
+		return KV_Q8;
+	default:
+		return packed ? KV_F16 : KV_F32;
+	}
+}
+
 /* Choose the op set, size the pool, take all memory that a step will need. */
 static int open_ops(struct model *m, const struct backend_options *opt,
 		    struct err *err)
@@ -231,7 +260,7 @@ static int open_ops(struct model *m, const struct backend_options *opt,
 			       "op set %s: not there, or not for this machine",
 			       opt->ops ? opt->ops : "(any)");
 	shape_from(&shape, a);
-	shape.kv = opt->kv_q8 ? KV_Q8 : KV_F32;
+	shape.kv = kv_type(m, opt->kv);
 	m->max_rows = opt->max_tokens_per_step ? opt->max_tokens_per_step
 					       : DEFAULT_ROWS;
 	ret = kvsize_plan(

@@ -12,11 +12,11 @@
 #include "kernels/ops.h"
 
 /* s[i][t] = q[i] . k[t], one chain a key; k: [hd][16] */
-INLINE void scores(const int G, const int kv8, const float *q, size_t ld,
-		   uint32_t hd, const void *k, const char *next,
+INLINE void scores(const int G, const enum kv_type kv, const float *q,
+		   size_t ld, uint32_t hd, const void *k, const char *next,
 		   float s[4][OPS_BLOCK])
 {
-	const size_t row = kv8 ? OPS_BLOCK : OPS_BLOCK * sizeof(float);
+	const size_t row = OPS_BLOCK * kv_size(kv);
 
 	__m256 a[4][2];
 
@@ -24,10 +24,10 @@ INLINE void scores(const int G, const int kv8, const float *q, size_t ld,
 	for (int i = 0; i < G; i++)
 		a[i][0] = a[i][1] = _mm256_setzero_ps();
 	for (uint32_t d = 0; d < hd; d++) {
-		__m256 k0 = kv8_or_f32(kv8, k, (size_t)d * OPS_BLOCK);
-		__m256 k1 = kv8_or_f32(kv8, k, (size_t)d * OPS_BLOCK + 8);
+		__m256 k0 = load_kv8(kv, k, (size_t)d * OPS_BLOCK);
+		__m256 k1 = load_kv8(kv, k, (size_t)d * OPS_BLOCK + 8);
 
-		if (!kv8 || d % 4 == 0)
+		if (d % (4 / kv_size(kv)) == 0)
 			fetch(next + d * row);
 #pragma GCC unroll 4
 		for (int i = 0; i < G; i++) {
@@ -39,7 +39,7 @@ INLINE void scores(const int G, const int kv8, const float *q, size_t ld,
 	}
 #pragma GCC unroll 4
 	for (int i = 0; i < G; i++) {
-		if (kv8) {
+		if (kv == KV_Q8) {
 			const float *scale = kv8_scales(k, hd);
 
 			a[i][0] =
@@ -79,13 +79,14 @@ INLINE float soften(float s[OPS_BLOCK], uint32_t t0, uint32_t t1, float *m,
 }
 
 /* o[i] = o[i] * c[i] + p[i] . v over keys [t0, t1), C vectors at a time */
-INLINE void values(const int G, const int C, const int kv8,
+INLINE void values(const int G, const int C, const enum kv_type kv,
 		   const float p[4][OPS_BLOCK], const float *c, const void *v,
 		   uint32_t t0, uint32_t t1, const char *next, uint32_t hd,
 		   uint32_t from, uint32_t to, float *o, size_t ld)
 {
-	const size_t size = kv8 ? 1 : sizeof(float);
-	const int apart = kv8 ? C : 2; /* vectors of a cache line, or nearly */
+	const size_t size = kv_size(kv);
+	/* vectors of a cache line, or nearly */
+	const int line = (int)(64 / (8 * size)), apart = line < C ? line : C;
 
 	for (uint32_t d = from; d < to; d += 8 * (uint32_t)C) {
 		__m256 a[4][8];
@@ -108,9 +109,9 @@ INLINE void values(const int G, const int C, const int kv8,
 					      size);
 #pragma GCC unroll 8
 			for (int j = 0; j < C; j++)
-				x[j] = kv8_or_f32(kv8, v,
-						  (size_t)t * hd + d +
-							  8 * (size_t)j);
+				x[j] = load_kv8(kv, v,
+						(size_t)t * hd + d +
+							8 * (size_t)j);
 #pragma GCC unroll 4
 			for (int i = 0; i < G; i++) {
 				__m256 b = _mm256_broadcast_ss(&p[i][t]);
@@ -130,9 +131,9 @@ INLINE void values(const int G, const int C, const int kv8,
 	}
 }
 
-INLINE void queries(const int G, const int kv8, const struct attn_tile *tile,
-		    uint32_t first, const void *k, const void *v, uint32_t t0,
-		    uint32_t t1)
+INLINE void queries(const int G, const enum kv_type kv,
+		    const struct attn_tile *tile, uint32_t first, const void *k,
+		    const void *v, uint32_t t0, uint32_t t1)
 {
 	/* eight sums of values in flight: G * C */
 	const int C = G == 1 ? 8 : G == 2 ? 4 : 2;
@@ -141,35 +142,38 @@ INLINE void queries(const int G, const int kv8, const struct attn_tile *tile,
 	float *o = tile->o + first * tile->ld;
 
 	wide *= 8 * (uint32_t)C;
-	scores(G, kv8, tile->q + first * tile->ld, tile->ld, hd, k,
-	       tile->next_k, s);
+	scores(G, kv, tile->q + first * tile->ld, tile->ld, hd, k, tile->next_k,
+	       s);
 #pragma GCC unroll 4
 	for (int i = 0; i < G; i++)
 		c[i] = soften(s[i], t0, t1, &tile->m[first + (uint32_t)i],
 			      &tile->l[first + (uint32_t)i]);
 #pragma GCC unroll 4
-	for (int i = 0; kv8 && i < G; i++)
+	for (int i = 0; kv == KV_Q8 && i < G; i++)
 		for (int t = 0; t < (int)OPS_BLOCK; t += 8)
 			_mm256_storeu_ps(
 				s[i] + t,
 				_mm256_mul_ps(_mm256_loadu_ps(s[i] + t),
 					      _mm256_loadu_ps(
 						      kv8_scales(v, hd) + t)));
-	values(G, C, kv8, s, c, v, t0, t1, tile->next_v, hd, 0, wide, o,
+	values(G, C, kv, s, c, v, t0, t1, tile->next_v, hd, 0, wide, o,
 	       tile->ld);
 	/* the rest by one vector; the last may hold lanes nobody reads */
-	values(G, 1, kv8, s, c, v, t0, t1, tile->next_v, hd, wide, hd, o,
+	values(G, 1, kv, s, c, v, t0, t1, tile->next_v, hd, wide, hd, o,
 	       tile->ld);
 }
 
-#define QUERIES_OF(G, name, kv8)                                               \
+#define QUERIES_OF(G, name, kv)                                                \
 	static __attribute__((noinline)) void name##G(                         \
 		const struct attn_tile *tile, uint32_t first, const void *k,   \
 		const void *v, uint32_t t0, uint32_t t1)                       \
 	{                                                                      \
-		queries(G, kv8, tile, first, k, v, t0, t1);                    \
+		queries(G, kv, tile, first, k, v, t0, t1);                     \
 	}
-#define QUERIES(G) QUERIES_OF(G, queries, 0) QUERIES_OF(G, queries_kv8_, 1)
+#define QUERIES(G)                                                             \
+	QUERIES_OF(G, queries_f32_, KV_F32)                                    \
+	QUERIES_OF(G, queries_f16_, KV_F16)                                    \
+	QUERIES_OF(G, queries_q8_, KV_Q8)
 QUERIES(1)
 QUERIES(2)
 QUERIES(3)
@@ -178,17 +182,21 @@ QUERIES(4)
 void attn_block_avx2(const struct attn_tile *tile, uint32_t first, uint32_t nr,
 		     const void *k, const void *v, uint32_t t0, uint32_t t1)
 {
-	static void (*const fn[2][4])(const struct attn_tile *, uint32_t,
+	static void (*const fn[3][4])(const struct attn_tile *, uint32_t,
 				      const void *, const void *, uint32_t,
 				      uint32_t) = {
-		{ queries1, queries2, queries3, queries4 },
-		{ queries_kv8_1, queries_kv8_2, queries_kv8_3, queries_kv8_4 },
+		[KV_F32] = { queries_f32_1, queries_f32_2, queries_f32_3,
+			     queries_f32_4 },
+		[KV_Q8] = { queries_q8_1, queries_q8_2, queries_q8_3,
+			    queries_q8_4 },
+		[KV_F16] = { queries_f16_1, queries_f16_2, queries_f16_3,
+			     queries_f16_4 },
 	};
 
 	while (nr) {
 		uint32_t n = nr < 4 ? nr : 4;
 
-		fn[tile->kv8][n - 1](tile, first, k, v, t0, t1);
+		fn[tile->kv][n - 1](tile, first, k, v, t0, t1);
 		first += n;
 		nr -= n;
 	}

@@ -14,38 +14,41 @@
 
 #define MAX_G 8
 
-/* 16 numbers of keys or values from number @i on: F32, or 8-bit codes */
-INLINE __m512 kv16(const int kv8, const void *p, size_t i)
+/* 16 numbers of keys or values from number @i on */
+INLINE __m512 load_kv16(const enum kv_type kv, const void *p, size_t i)
 {
-	if (!kv8)
+	if (kv == KV_F32)
 		return _mm512_loadu_ps((const float *)p + i);
+	if (kv == KV_F16)
+		return _mm512_cvtph_ps(_mm256_loadu_si256(
+			(const void *)((const char *)p + 2 * i)));
 	return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(
 		_mm_loadu_si128((const void *)((const char *)p + i))));
 }
 
 /* s[i] = q[i] . keys, one chain a key; k: [hd][16] */
-INLINE void scores(const int G, const int kv8, const float *q, size_t ld,
-		   uint32_t hd, const void *k, const char *next,
+INLINE void scores(const int G, const enum kv_type kv, const float *q,
+		   size_t ld, uint32_t hd, const void *k, const char *next,
 		   __m512 s[MAX_G])
 {
-	const size_t row = kv8 ? OPS_BLOCK : OPS_BLOCK * sizeof(float);
+	const size_t row = OPS_BLOCK * kv_size(kv);
 
 #pragma GCC unroll 8
 	for (int i = 0; i < G; i++)
 		s[i] = _mm512_setzero_ps();
 	for (uint32_t d = 0; d < hd; d++) {
-		__m512 kv = kv16(kv8, k, (size_t)d * OPS_BLOCK);
+		__m512 key = load_kv16(kv, k, (size_t)d * OPS_BLOCK);
 
-		if (!kv8 || d % 4 == 0)
+		if (d % (4 / kv_size(kv)) == 0)
 			fetch(next + d * row);
 #pragma GCC unroll 8
 		for (int i = 0; i < G; i++)
 			s[i] = _mm512_fmadd_ps(
-				_mm512_set1_ps(q[(size_t)i * ld + d]), kv,
+				_mm512_set1_ps(q[(size_t)i * ld + d]), key,
 				s[i]);
 	}
 #pragma GCC unroll 8
-	for (int i = 0; kv8 && i < G; i++)
+	for (int i = 0; kv == KV_Q8 && i < G; i++)
 		s[i] = _mm512_mul_ps(s[i], _mm512_loadu_ps(kv8_scales(k, hd)));
 }
 
@@ -68,13 +71,14 @@ INLINE float soften(__m512 s, __mmask16 see, float *m, float *l,
 }
 
 /* o[i] = o[i] * c[i] + p[i] . v over keys [t0, t1), C vectors at a time */
-INLINE void values(const int G, const int C, const int kv8,
+INLINE void values(const int G, const int C, const enum kv_type kv,
 		   const float p[][OPS_BLOCK], const float *c, const void *v,
 		   uint32_t t0, uint32_t t1, const char *next, uint32_t hd,
 		   uint32_t from, uint32_t to, float *o, size_t ld)
 {
-	const size_t size = kv8 ? 1 : sizeof(float);
-	const int apart = kv8 ? C : 1; /* vectors of a cache line, or nearly */
+	const size_t size = kv_size(kv);
+	/* vectors of a cache line, or nearly */
+	const int line = (int)(64 / (16 * size)), apart = line < C ? line : C;
 
 	for (uint32_t d = from; d < to; d += 16 * (uint32_t)C) {
 		__m512 a[MAX_G][8];
@@ -97,9 +101,9 @@ INLINE void values(const int G, const int C, const int kv8,
 					      size);
 #pragma GCC unroll 8
 			for (int j = 0; j < C; j++)
-				x[j] = kv16(kv8, v,
-					    (size_t)t * hd + d +
-						    16 * (size_t)j);
+				x[j] = load_kv16(kv, v,
+						 (size_t)t * hd + d +
+							 16 * (size_t)j);
 #pragma GCC unroll 8
 			for (int i = 0; i < G; i++) {
 				__m512 b = _mm512_set1_ps(p[i][t]);
@@ -120,9 +124,9 @@ INLINE void values(const int G, const int C, const int kv8,
 	}
 }
 
-INLINE void queries(const int G, const int kv8, const struct attn_tile *tile,
-		    uint32_t first, const void *k, const void *v, uint32_t t0,
-		    uint32_t t1)
+INLINE void queries(const int G, const enum kv_type kv,
+		    const struct attn_tile *tile, uint32_t first, const void *k,
+		    const void *v, uint32_t t0, uint32_t t1)
 {
 	const int C = G <= 2 ? 4 : 2;
 	uint32_t hd = tile->head_dim, wide = hd / (16 * (uint32_t)C);
@@ -132,33 +136,36 @@ INLINE void queries(const int G, const int kv8, const struct attn_tile *tile,
 	__m512 s[MAX_G];
 
 	wide *= 16 * (uint32_t)C;
-	scores(G, kv8, tile->q + first * tile->ld, tile->ld, hd, k,
-	       tile->next_k, s);
+	scores(G, kv, tile->q + first * tile->ld, tile->ld, hd, k, tile->next_k,
+	       s);
 #pragma GCC unroll 8
 	for (int i = 0; i < G; i++)
 		c[i] = soften(s[i], see, &tile->m[first + (uint32_t)i],
 			      &tile->l[first + (uint32_t)i], p[i]);
 #pragma GCC unroll 8
-	for (int i = 0; kv8 && i < G; i++)
+	for (int i = 0; kv == KV_Q8 && i < G; i++)
 		_mm512_storeu_ps(
 			p[i],
 			_mm512_mul_ps(_mm512_loadu_ps(p[i]),
 				      _mm512_loadu_ps(kv8_scales(v, hd))));
-	values(G, C, kv8, p, c, v, t0, t1, tile->next_v, hd, 0, wide, o,
+	values(G, C, kv, p, c, v, t0, t1, tile->next_v, hd, 0, wide, o,
 	       tile->ld);
 	/* the rest by one vector; the last may hold lanes nobody reads */
-	values(G, 1, kv8, p, c, v, t0, t1, tile->next_v, hd, wide, hd, o,
+	values(G, 1, kv, p, c, v, t0, t1, tile->next_v, hd, wide, hd, o,
 	       tile->ld);
 }
 
-#define QUERIES_OF(G, name, kv8)                                               \
+#define QUERIES_OF(G, name, kv)                                                \
 	static __attribute__((noinline)) void name##G(                         \
 		const struct attn_tile *tile, uint32_t first, const void *k,   \
 		const void *v, uint32_t t0, uint32_t t1)                       \
 	{                                                                      \
-		queries(G, kv8, tile, first, k, v, t0, t1);                    \
+		queries(G, kv, tile, first, k, v, t0, t1);                     \
 	}
-#define QUERIES(G) QUERIES_OF(G, queries, 0) QUERIES_OF(G, queries_kv8_, 1)
+#define QUERIES(G)                                                             \
+	QUERIES_OF(G, queries_f32_, KV_F32)                                    \
+	QUERIES_OF(G, queries_f16_, KV_F16)                                    \
+	QUERIES_OF(G, queries_q8_, KV_Q8)
 QUERIES(1)
 QUERIES(2)
 QUERIES(3)
@@ -172,19 +179,24 @@ void attn_block_avx512(const struct attn_tile *tile, uint32_t first,
 		       uint32_t nr, const void *k, const void *v, uint32_t t0,
 		       uint32_t t1)
 {
-	static void (*const fn[2][MAX_G])(const struct attn_tile *, uint32_t,
+	static void (*const fn[3][MAX_G])(const struct attn_tile *, uint32_t,
 					  const void *, const void *, uint32_t,
 					  uint32_t) = {
-		{ queries1, queries2, queries3, queries4, queries5, queries6,
-		  queries7, queries8 },
-		{ queries_kv8_1, queries_kv8_2, queries_kv8_3, queries_kv8_4,
-		  queries_kv8_5, queries_kv8_6, queries_kv8_7, queries_kv8_8 },
+		[KV_F32] = { queries_f32_1, queries_f32_2, queries_f32_3,
+			     queries_f32_4, queries_f32_5, queries_f32_6,
+			     queries_f32_7, queries_f32_8 },
+		[KV_Q8] = { queries_q8_1, queries_q8_2, queries_q8_3,
+			    queries_q8_4, queries_q8_5, queries_q8_6,
+			    queries_q8_7, queries_q8_8 },
+		[KV_F16] = { queries_f16_1, queries_f16_2, queries_f16_3,
+			     queries_f16_4, queries_f16_5, queries_f16_6,
+			     queries_f16_7, queries_f16_8 },
 	};
 
 	while (nr) {
 		uint32_t n = nr < MAX_G ? nr : MAX_G;
 
-		fn[tile->kv8][n - 1](tile, first, k, v, t0, t1);
+		fn[tile->kv][n - 1](tile, first, k, v, t0, t1);
 		first += n;
 		nr -= n;
 	}

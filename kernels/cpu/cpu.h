@@ -12,6 +12,7 @@
 
 #include "kernels/cpu/gemm.h"
 #include "kernels/cpu/packed.h"
+#include "kernels/ops.h"
 
 struct host_rows;
 struct ops_ctx;
@@ -21,7 +22,7 @@ struct step_out;
 /* Queries of one kv head that walk over the same blocks together. */
 struct attn_tile {
 	uint32_t head_dim;
-	int kv8;      /* KV_Q8 */
+	enum kv_type kv;
 	size_t ld;    /* floats from one query to the next in q and o */
 	float *q;     /* [nr][ld], scaled */
 	float *m, *l; /* [nr] softmax of this part so far (F6) */
@@ -40,6 +41,8 @@ struct cpu_kernels {
 		     float *out);
 	/* F5 in place; table: [rotary_dim/2][2] */
 	void (*rope)(float *x, const float *table, uint32_t rotary_dim);
+	/* K2: n floats from @x; writes, and reads, up to a multiple of 8 */
+	void (*halves)(const float *x, uint32_t n, uint16_t *out);
 	/* F7: g = silu(g) * u, n floats */
 	void (*silu_mul)(float *g, const float *u, uint32_t n);
 	/*

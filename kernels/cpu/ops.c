@@ -40,7 +40,7 @@ static int take_attn(struct ops_ctx *ctx, struct cpu_attn *at)
 		return -ENOMEM;
 	at->part = (struct attn_tile){
 		.head_dim = ctx->shape.head_dim,
-		.kv8 = ctx->shape.kv == KV_Q8,
+		.kv = ctx->shape.kv,
 		.ld = ld,
 		.q = p,
 		.o = p + n * ld,

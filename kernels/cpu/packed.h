@@ -58,8 +58,8 @@ void packed_quantize_avx2(const float *row, uint32_t cols, int wide, uint32_t t,
 
 /*
  * y[t][r] = w[r] . x[t] for rows [first, end) of @w and t < @tokens; y is
- * indexed by r itself; @first is a multiple of the set's rows.  @fast: the rows interleaved,
- * or NULL, then they are, PACKED_UNIT at a time, into @scratch.
+ * indexed by r itself; @first is a multiple of the set's rows.  @fast: the rows
+ * interleaved, or NULL, then they are, PACKED_UNIT at a time, into @scratch.
  */
 void packed_rows(const struct packed_set *set, const struct weight *w,
 		 const uint8_t *fast, uint32_t first, uint32_t end,

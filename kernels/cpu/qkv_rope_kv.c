@@ -9,6 +9,8 @@
 #include "kernels/pool.h"
 #include "kernels/ref/ref.h"
 
+#include <string.h>
+
 struct region {
 	struct ops_ctx *ctx;
 	const struct step *step;
@@ -34,6 +36,36 @@ static void finish_heads(const struct ops_ctx *ctx, float *x, uint32_t nr_heads,
 	}
 }
 
+/* ref_write_kv() for KV_F16 */
+static void write_halves(struct ops_ctx *ctx, uint32_t layer, uint32_t slot,
+			 const float *k, const float *v)
+{
+	void (*halves)(const float *, uint32_t, uint16_t *) =
+		ctx->cpu->kernels.halves;
+	uint32_t hd = ctx->shape.head_dim, t = slot % OPS_BLOCK;
+	uint16_t row[HOST_MAX_HEAD_DIM];
+
+	for (uint32_t h = 0; h < ctx->shape.nr_kv_heads; h++) {
+		uint16_t *to_k = host_k(ctx, slot / OPS_BLOCK, layer, h);
+		uint16_t *to_v = host_v(ctx, slot / OPS_BLOCK, layer, h);
+
+		halves(k + h * hd, hd, row);
+		for (uint32_t d = 0; d < hd; d++)
+			to_k[d * OPS_BLOCK + t] = row[d];
+		halves(v + h * hd, hd, row);
+		memcpy(to_v + t * hd, row, hd * sizeof(*row));
+	}
+}
+
+static void write_kv(struct ops_ctx *ctx, uint32_t layer, uint32_t slot,
+		     const float *k, const float *v)
+{
+	if (ctx->shape.kv != KV_F16)
+		ref_write_kv(ctx, layer, slot, k, v);
+	else if (slot / OPS_BLOCK)
+		write_halves(ctx, layer, slot, k, v);
+}
+
 static void some_rows(void *arg, uint32_t thread, uint32_t first, uint32_t end)
 {
 	const struct region *g = arg;
@@ -51,8 +83,8 @@ static void some_rows(void *arg, uint32_t thread, uint32_t first, uint32_t end)
 			     w->q_norm, w->qk_pairs, table, s->attn_scale);
 		finish_heads(ctx, k, s->nr_kv_heads, w->k_norm, w->qk_pairs,
 			     table, 1.0f);
-		ref_write_kv(ctx, g->layer, g->step->slot[t], k,
-			     host_row(&ctx->v, t));
+		write_kv(ctx, g->layer, g->step->slot[t], k,
+			 host_row(&ctx->v, t));
 	}
 }
 

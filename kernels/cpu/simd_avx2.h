@@ -12,6 +12,7 @@
 
 #include "kernels/expf.h"
 #include "kernels/formats.h"
+#include "kernels/ops.h"
 
 #define INLINE static inline __attribute__((always_inline))
 
@@ -94,11 +95,19 @@ INLINE __m256 silu_mul8(__m256 g, __m256 u)
 	return _mm256_mul_ps(_mm256_div_ps(top, t), u);
 }
 
-/* 8 numbers of keys or values from number @i on: F32, or 8-bit codes */
-INLINE __m256 kv8_or_f32(const int kv8, const void *p, size_t i)
+INLINE size_t kv_size(const enum kv_type kv)
 {
-	if (!kv8)
+	return kv == KV_Q8 ? 1 : kv == KV_F16 ? 2 : 4;
+}
+
+/* 8 numbers of keys or values from number @i on */
+INLINE __m256 load_kv8(const enum kv_type kv, const void *p, size_t i)
+{
+	if (kv == KV_F32)
 		return _mm256_loadu_ps((const float *)p + i);
+	if (kv == KV_F16)
+		return _mm256_cvtph_ps(_mm_loadu_si128(
+			(const void *)((const char *)p + 2 * i)));
 	return _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(
 		_mm_loadl_epi64((const void *)((const char *)p + i))));
 }

@@ -77,6 +77,21 @@ static void silu_mul_avx2(float *g, const float *u, uint32_t n)
 		g[i] = silu_mul(g[i], u[i]);
 }
 
+static void halves_avx2(const float *x, uint32_t n, uint16_t *out)
+{
+	const __m256 most = _mm256_set1_ps(65504.0f);
+	const __m256 least = _mm256_set1_ps(-65504.0f);
+
+	for (uint32_t i = 0; i < n; i += 8) {
+		/* NaN, the second, stays */
+		__m256 v = _mm256_min_ps(most, _mm256_loadu_ps(x + i));
+
+		v = _mm256_max_ps(least, v);
+		_mm_storeu_si128((void *)(out + i),
+				 _mm256_cvtps_ph(v, _MM_FROUND_TO_NEAREST_INT));
+	}
+}
+
 static float clean_avx2(const float *src, float *dst, uint32_t n)
 {
 	const __m256 lowest = _mm256_set1_ps(-INFINITY);
@@ -242,6 +257,7 @@ const struct cpu_kernels cpu_kernels_avx2 = {
 	.packed = &packed_avx2,
 	.norm = norm_avx2,
 	.rope = rope_avx2,
+	.halves = halves_avx2,
 	.silu_mul = silu_mul_avx2,
 	.attn_block = attn_block_avx2,
 	.attn_fold = attn_fold_avx2,

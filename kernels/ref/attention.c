@@ -8,6 +8,7 @@
 #include "kernels/ref/ref.h"
 
 #include "kernels/expf.h"
+#include "kernels/half.h"
 #include "kernels/host.h"
 
 #include <math.h>
@@ -36,8 +37,14 @@ static float correction(float from, float to)
 /* One number of a block of keys or values. */
 static float at(enum kv_type type, const void *kv, uint32_t i)
 {
-	return type == KV_Q8 ? (float)((const int8_t *)kv)[i]
-			     : ((const float *)kv)[i];
+	switch (type) {
+	case KV_Q8:
+		return (float)((const int8_t *)kv)[i];
+	case KV_F16:
+		return f16_to_f32(((const uint16_t *)kv)[i]);
+	default:
+		return ((const float *)kv)[i];
+	}
 }
 
 /* Keys t0..t1-1 of one block. k: [hd][16], v: [16][hd] */

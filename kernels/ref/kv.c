@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* kv.c - keys and values of a token to their slot, as F32 or by rule K1. */
+/* kv.c - keys and values of a token to their slot, as F32, by K1 or by K2. */
 #include "kernels/ref/ref.h"
 
+#include "kernels/half.h"
 #include "kernels/host.h"
 
 #include <math.h>
@@ -45,6 +46,29 @@ static void write8(struct ops_ctx *ctx, uint32_t layer, uint32_t slot,
 	}
 }
 
+/* K2 */
+static uint16_t narrow(float x)
+{
+	x = x > 65504.0f ? 65504.0f : x;
+	return f32_to_f16(x < -65504.0f ? -65504.0f : x);
+}
+
+static void write16(struct ops_ctx *ctx, uint32_t layer, uint32_t slot,
+		    const float *k, const float *v)
+{
+	uint32_t hd = ctx->shape.head_dim, t = slot % OPS_BLOCK;
+
+	for (uint32_t h = 0; h < ctx->shape.nr_kv_heads; h++) {
+		uint16_t *to_k = host_k(ctx, slot / OPS_BLOCK, layer, h);
+		uint16_t *to_v = host_v(ctx, slot / OPS_BLOCK, layer, h);
+
+		for (uint32_t d = 0; d < hd; d++) {
+			to_k[d * OPS_BLOCK + t] = narrow(k[h * hd + d]);
+			to_v[t * hd + d] = narrow(v[h * hd + d]);
+		}
+	}
+}
+
 void ref_write_kv(struct ops_ctx *ctx, uint32_t layer, uint32_t slot,
 		  const float *k, const float *v)
 {
@@ -54,6 +78,10 @@ void ref_write_kv(struct ops_ctx *ctx, uint32_t layer, uint32_t slot,
 		return;
 	if (ctx->shape.kv == KV_Q8) {
 		write8(ctx, layer, slot, k, v);
+		return;
+	}
+	if (ctx->shape.kv == KV_F16) {
+		write16(ctx, layer, slot, k, v);
 		return;
 	}
 	for (uint32_t h = 0; h < ctx->shape.nr_kv_heads; h++) {

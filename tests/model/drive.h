@@ -48,9 +48,10 @@ enum drive_out {
 	OUT_SCORE, /* every row judges the token that follows it (or 0) */
 };
 
-/* As drive_open(), with keys and values in 8 bits if @kv_q8. */
+/* As drive_open(), with keys and values kept as @kv. */
 static inline void drive_open_kv(struct drive *d, const char *dir,
-				 const char *ops, uint32_t threads, bool kv_q8)
+				 const char *ops, uint32_t threads,
+				 enum backend_kv kv)
 {
 	struct backend_options opt = {
 		.model = dir,
@@ -58,7 +59,7 @@ static inline void drive_open_kv(struct drive *d, const char *dir,
 		.max_seqs = DRIVE_SEQS,
 		.threads = threads,
 		.ops = ops,
-		.kv_q8 = kv_q8,
+		.kv = kv,
 	};
 	struct err err = { 0 };
 
@@ -75,7 +76,7 @@ static inline void drive_open_kv(struct drive *d, const char *dir,
 static inline void drive_open(struct drive *d, const char *dir, const char *ops,
 			      uint32_t threads)
 {
-	drive_open_kv(d, dir, ops, threads, false);
+	drive_open_kv(d, dir, ops, threads, BACKEND_KV_AUTO);
 }
 
 static inline void drive_close(struct drive *d)

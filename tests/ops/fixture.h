@@ -113,6 +113,9 @@ static const struct fx_shape fx_packed[] = {
 	{ "iq4_nl and mxfp4", WEIGHT_IQ4_NL, 64, 4, 1, 24, 24, 96, 50, 0, 0, 0, WEIGHT_MXFP4 },
 	{ "f32, 8-bit kv", WEIGHT_F32, 41, 9, 1, 10, 10, 33, 31, 0, 0, 0, 0, KV_Q8 },
 	{ "q8_0, 8-bit kv, window 24", WEIGHT_Q8_0, 64, 6, 2, 64, 32, 96, 31, 24, 1, 1, 0, KV_Q8 },
+	{ "f32, 16-bit kv", WEIGHT_F32, 41, 9, 1, 10, 10, 33, 31, 0, 0, 0, 0, KV_F16 },
+	{ "q4_0, 16-bit kv, heads of 80", WEIGHT_Q4_0, 64, 6, 2, 80, 32, 96, 31, 24, 1, 1, 0, KV_F16 },
+	{ "q8_0, 16-bit kv, window 600", WEIGHT_Q8_0, 64, 8, 1, 64, 64, 64, 35, 600, 0, 0, 0, KV_F16 },
 };
 /* clang-format on */
 #define NR_SHAPES   (sizeof(fx_shapes) / sizeof(fx_shapes[0]))

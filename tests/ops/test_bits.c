@@ -10,7 +10,8 @@
 #define CONTEXT 70
 
 /* The plain shapes, then the packed ones. */
-#define NR_ALL (NR_SHAPES + NR_PACKED)
+#define NR_ALL	(NR_SHAPES + NR_PACKED)
+#define NR_KV16 3 /* the last of them */
 static const struct fx_shape *any_shape(size_t i)
 {
 	return i < NR_SHAPES ? &fx_shapes[i] : &fx_packed[i - NR_SHAPES];
@@ -451,7 +452,13 @@ TEST(the_arithmetic_id_stands_for_these_bits)
  */
 TEST(the_packed_types_versions_stand_for_these_bits)
 {
-	check_digest(NR_SHAPES, NR_ALL, 90, 0xcf4b1f5830f35356);
+	check_digest(NR_SHAPES, NR_ALL - NR_KV16, 90, 0xcf4b1f5830f35356);
+}
+
+/* The same for K2. */
+TEST(the_id_of_16_bit_kv_stands_for_these_bits)
+{
+	check_digest(NR_ALL - NR_KV16, NR_ALL, 540, 0xa69e6bee783a9f79);
 }
 
 TEST(bad_sizes_and_weights_are_refused_in_words)

@@ -6,7 +6,8 @@
  */
 #include "tests/ops/fixture.h"
 
-#include "kernels/cpu/packed.h"
+#include "kernels/cpu/cpu.h"
+#include "kernels/half.h"
 #include "kernels/host.h"
 #include "kernels/ref/ref.h"
 
@@ -279,6 +280,24 @@ static float *attend(const struct ops *ops, struct fx_model *m, enum kv_type kv,
 	return a;
 }
 
+/* A's squared distance from F32's, as part of its own; @kv: how they are kept */
+static double kv_error(struct fx_model *m, enum kv_type kv, uint32_t rows)
+{
+	static struct fx_seq seq;
+	size_t n = (size_t)rows * m->layer[0].o.cols;
+	double e = 0, sum = 0;
+	float *want, *got;
+
+	fx_seq(&seq, m->shape.vocab, 1, 12);
+	want = attend(&ops_ref, m, KV_F32, &seq, rows);
+	got = attend(&ops_ref, m, kv, &seq, rows);
+	for (size_t j = 0; j < n; j++) {
+		e += (got[j] - want[j]) * (got[j] - want[j]);
+		sum += want[j] * want[j];
+	}
+	return sqrt(e / sum);
+}
+
 /*
  * A step of a head's scale is 1/127 of its largest number, here some 2 to 3
  * deviations: its error, step / sqrt(12), is 0.7 % of a deviation, in values
@@ -286,33 +305,77 @@ static float *attend(const struct ops *ops, struct fx_model *m, enum kv_type kv,
  */
 TEST(eight_bit_kv_is_near_f32_in_a_quarter_of_the_memory)
 {
-	enum { ROWS = 90 };
-	static struct fx_seq seq;
-
 	for (size_t i = 0; i < 5; i++) {
 		struct fx_model *m = fx_model(&fx_shapes[i]);
-		size_t n = (size_t)ROWS * m->layer[0].o.cols;
 		struct ops_shape s = m->shape;
-		double e = 0, sum = 0;
-		float *want, *got;
+		double e = kv_error(m, KV_Q8, 90);
 
 		ROW(fx_shapes[i].name);
-		fx_seq(&seq, s.vocab, 1, 12);
-		want = attend(&ops_ref, m, KV_F32, &seq, ROWS);
-		got = attend(&ops_ref, m, KV_Q8, &seq, ROWS);
-		for (size_t j = 0; j < n; j++) {
-			e += (got[j] - want[j]) * (got[j] - want[j]);
-			sum += want[j] * want[j];
-		}
 		if (getenv("LLM_VERBOSE"))
-			printf("# %s: %.2e\n", fx_shapes[i].name,
-			       sqrt(e / sum));
-		CHECK(e > 0 && sqrt(e / sum) < 0.02);
+			printf("# %s: %.2e\n", fx_shapes[i].name, e);
+		CHECK(e > 0 && e < 0.02);
 		s.kv = KV_Q8;
 		CHECK_EQ(ops_ref.kv_block_bytes(&s),
 			 MAX_LAYERS * 2 * s.nr_kv_heads *
 				 (s.head_dim * 16 + 64));
 	}
+}
+
+/* An F16 of 11 bits is off by 2^-12 at most, 0.02 %. */
+TEST(sixteen_bit_kv_is_nearer_in_half_of_the_memory)
+{
+	for (size_t i = 0; i < 5; i++) {
+		struct fx_model *m = fx_model(&fx_shapes[i]);
+		struct ops_shape s = m->shape;
+		double e = kv_error(m, KV_F16, 90);
+
+		ROW(fx_shapes[i].name);
+		if (getenv("LLM_VERBOSE"))
+			printf("# %s: %.2e\n", fx_shapes[i].name, e);
+		CHECK(e > 0 && e < 0.001);
+		s.kv = KV_F16;
+		CHECK_EQ(ops_ref.kv_block_bytes(&s),
+			 MAX_LAYERS * 2 * s.nr_kv_heads * s.head_dim * 32);
+	}
+}
+
+/* What F16 cannot hold: clamped, rounded to even, kept NaN; ref's and AVX2's. */
+TEST(keys_and_values_beyond_f16_are_clamped)
+{
+	static const struct {
+		float x;
+		uint16_t want;
+	} row[] = {
+		{ 65504, 0x7bff },	  { 65519, 0x7bff },
+		{ 65520, 0x7bff },	  { -1e30f, 0xfbff },
+		{ INFINITY, 0x7bff },	  { 1e-9f, 0 },
+		{ -1e-9f, 0x8000 },	  { 0x1p-24f, 1 },
+		{ 0x3p-25f, 2 },	  { 1 + 0x1p-11f, 0x3c00 },
+		{ 1 + 0x3p-11f, 0x3c02 },
+	};
+	struct fx_model *m = fx_model(&fx_shapes[1]);
+	const uint32_t n = sizeof(row) / sizeof(row[0]);
+	struct ops_ctx *ctx;
+	uint16_t got[16];
+	float x[16] = { 0 };
+
+	for (uint32_t i = 0; i < n; i++)
+		x[i] = row[i].x;
+	x[n] = NAN;
+	if (usable(0)) {
+		cpu_kernels_avx2.halves(x, n + 1, got);
+		for (uint32_t i = 0; i < n; i++)
+			CHECK_EQ(got[i], row[i].want);
+		CHECK(isnan(f16_to_f32(got[n])));
+	}
+	m->shape.kv = KV_F16;
+	ctx = fx_open(&ops_ref, m, 1, 1);
+	ref_write_kv(ctx, 0, OPS_BLOCK, x, x);
+	memcpy(got, host_v(ctx, 1, 0, 0), sizeof(got));
+	for (uint32_t i = 0; i < n; i++)
+		CHECK_EQ(got[i], row[i].want);
+	CHECK(isnan(f16_to_f32(got[n])));
+	ops_ref.close(ctx);
 }
 
 struct improver {
