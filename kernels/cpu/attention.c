@@ -45,31 +45,54 @@ static void bounds(const struct task *k, uint32_t r, uint32_t p, uint32_t b,
 	*t1 = end < at + OPS_BLOCK ? (end > at ? end - at : 0) : OPS_BLOCK;
 }
 
-/* Neighbouring rows with the same keys go together. */
-static void one_block(const struct task *k, uint32_t p, uint32_t b,
-		      uint32_t next_b)
+/* Blocks [b, b + nr) of the sequence; those after them are fetched. */
+static void find_keys(const struct task *k, uint32_t b, uint32_t nr,
+		      uint32_t last, struct attn_keys *ret)
+{
+	ret->nr = nr;
+	for (uint32_t i = 0; i < nr; i++) {
+		uint32_t at = k->table[b + i];
+		uint32_t next = k->table[b + nr + i < last ? b + nr + i : last];
+
+		ret->k[i] = host_k(k->ctx, at, k->layer, k->kv_head);
+		ret->v[i] = host_v(k->ctx, at, k->layer, k->kv_head);
+		ret->next_k[i] = host_k(k->ctx, next, k->layer, k->kv_head);
+		ret->next_v[i] = host_v(k->ctx, next, k->layer, k->kv_head);
+	}
+}
+
+/* Block @b of part @p and, if all rows see both whole, the next: how many */
+static uint32_t some_blocks(const struct task *k, uint32_t p, uint32_t b,
+			    uint32_t end, uint32_t last)
 {
 	struct attn_tile *part = &k->at->part;
 	const struct cpu_kernels *ops = &k->ctx->cpu->kernels;
-	const void *key = host_k(k->ctx, k->table[b], k->layer, k->kv_head);
-	const void *value = host_v(k->ctx, k->table[b], k->layer, k->kv_head);
+	uint32_t whole = (b + 2) * OPS_BLOCK;
+	struct attn_keys keys = { .t1 = OPS_BLOCK };
 
-	part->next_k = host_k(k->ctx, k->table[next_b], k->layer, k->kv_head);
-	part->next_v = host_v(k->ctx, k->table[next_b], k->layer, k->kv_head);
+	if (b + 2 <= end && k->position[0] + 1 >= whole &&
+	    host_first_key(k->position[k->nr_rows - 1], k->window) <=
+		    b * OPS_BLOCK) {
+		find_keys(k, b, 2, last, &keys);
+		ops->attn_block(part, 0, k->nr_rows * k->heads, &keys);
+		return 2;
+	}
+	find_keys(k, b, 1, last, &keys);
+	/* neighbouring rows with the same keys go together */
 	for (uint32_t r = 0, next; r < k->nr_rows; r = next) {
-		uint32_t t0, t1, u0, u1;
+		uint32_t u0, u1;
 
-		bounds(k, r, p, b, &t0, &t1);
+		bounds(k, r, p, b, &keys.t0, &keys.t1);
 		for (next = r + 1; next < k->nr_rows; next++) {
 			bounds(k, next, p, b, &u0, &u1);
-			if (u0 != t0 || u1 != t1)
+			if (u0 != keys.t0 || u1 != keys.t1)
 				break;
 		}
-		if (t0 < t1)
+		if (keys.t0 < keys.t1)
 			ops->attn_block(part, r * k->heads,
-					(next - r) * k->heads, key, value, t0,
-					t1);
+					(next - r) * k->heads, &keys);
 	}
+	return 1;
 }
 
 /* The finished part @p joins what the rows have from earlier ones. */
@@ -114,8 +137,8 @@ static void attend(const struct task *k)
 			part->l[i] = 0;
 		}
 		memset(part->o, 0, nr * part->ld * sizeof(float));
-		for (; b < end; b++)
-			one_block(k, p, b, b < hi / OPS_BLOCK ? b + 1 : b);
+		while (b < end)
+			b += some_blocks(k, p, b, end, hi / OPS_BLOCK);
 		end_part(k, p);
 	}
 }

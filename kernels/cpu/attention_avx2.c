@@ -132,18 +132,20 @@ INLINE void values(const int G, const int C, const enum kv_type kv,
 }
 
 INLINE void queries(const int G, const enum kv_type kv,
-		    const struct attn_tile *tile, uint32_t first, const void *k,
-		    const void *v, uint32_t t0, uint32_t t1)
+		    const struct attn_tile *tile, uint32_t first,
+		    const struct attn_keys *keys, uint32_t b)
 {
 	/* eight sums of values in flight: G * C */
 	const int C = G == 1 ? 8 : G == 2 ? 4 : 2;
+	const void *k = keys->k[b], *v = keys->v[b];
+	uint32_t t0 = keys->t0, t1 = keys->t1;
 	uint32_t hd = tile->head_dim, wide = hd / (8 * (uint32_t)C);
 	float s[4][OPS_BLOCK], c[4];
 	float *o = tile->o + first * tile->ld;
 
 	wide *= 8 * (uint32_t)C;
-	scores(G, kv, tile->q + first * tile->ld, tile->ld, hd, k, tile->next_k,
-	       s);
+	scores(G, kv, tile->q + first * tile->ld, tile->ld, hd, k,
+	       keys->next_k[b], s);
 #pragma GCC unroll 4
 	for (int i = 0; i < G; i++)
 		c[i] = soften(s[i], t0, t1, &tile->m[first + (uint32_t)i],
@@ -156,19 +158,19 @@ INLINE void queries(const int G, const enum kv_type kv,
 				_mm256_mul_ps(_mm256_loadu_ps(s[i] + t),
 					      _mm256_loadu_ps(
 						      kv8_scales(v, hd) + t)));
-	values(G, C, kv, s, c, v, t0, t1, tile->next_v, hd, 0, wide, o,
+	values(G, C, kv, s, c, v, t0, t1, keys->next_v[b], hd, 0, wide, o,
 	       tile->ld);
 	/* the rest by one vector; the last may hold lanes nobody reads */
-	values(G, 1, kv, s, c, v, t0, t1, tile->next_v, hd, wide, hd, o,
+	values(G, 1, kv, s, c, v, t0, t1, keys->next_v[b], hd, wide, hd, o,
 	       tile->ld);
 }
 
 #define QUERIES_OF(G, name, kv)                                                \
 	static __attribute__((noinline)) void name##G(                         \
-		const struct attn_tile *tile, uint32_t first, const void *k,   \
-		const void *v, uint32_t t0, uint32_t t1)                       \
+		const struct attn_tile *tile, uint32_t first,                  \
+		const struct attn_keys *keys, uint32_t b)                      \
 	{                                                                      \
-		queries(G, kv, tile, first, k, v, t0, t1);                     \
+		queries(G, kv, tile, first, keys, b);                          \
 	}
 #define QUERIES(G)                                                             \
 	QUERIES_OF(G, queries_f32_, KV_F32)                                    \
@@ -180,11 +182,10 @@ QUERIES(3)
 QUERIES(4)
 
 void attn_block_avx2(const struct attn_tile *tile, uint32_t first, uint32_t nr,
-		     const void *k, const void *v, uint32_t t0, uint32_t t1)
+		     const struct attn_keys *keys)
 {
 	static void (*const fn[3][4])(const struct attn_tile *, uint32_t,
-				      const void *, const void *, uint32_t,
-				      uint32_t) = {
+				      const struct attn_keys *, uint32_t) = {
 		[KV_F32] = { queries_f32_1, queries_f32_2, queries_f32_3,
 			     queries_f32_4 },
 		[KV_Q8] = { queries_q8_1, queries_q8_2, queries_q8_3,
@@ -193,13 +194,11 @@ void attn_block_avx2(const struct attn_tile *tile, uint32_t first, uint32_t nr,
 			     queries_f16_4 },
 	};
 
-	while (nr) {
-		uint32_t n = nr < 4 ? nr : 4;
-
-		fn[tile->kv][n - 1](tile, first, k, v, t0, t1);
-		first += n;
-		nr -= n;
-	}
+	for (uint32_t b = 0; b < keys->nr; b++)
+		for (uint32_t i = 0, n; i < nr; i += n) {
+			n = nr - i < 4 ? nr - i : 4;
+			fn[tile->kv][n - 1](tile, first + i, keys, b);
+		}
 }
 
 void attn_fold_avx2(const struct attn_tile *all, const struct attn_tile *part,

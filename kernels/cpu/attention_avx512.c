@@ -13,6 +13,7 @@
 #include "kernels/ops.h"
 
 #define MAX_G 8
+#define FEW   4 /* queries that take two blocks: a chain alone waits for itself */
 
 /* 16 numbers of keys or values from number @i on */
 INLINE __m512 load_kv16(const enum kv_type kv, const void *p, size_t i)
@@ -26,30 +27,45 @@ INLINE __m512 load_kv16(const enum kv_type kv, const void *p, size_t i)
 		_mm_loadu_si128((const void *)((const char *)p + i))));
 }
 
-/* s[i] = q[i] . keys, one chain a key; k: [hd][16] */
-INLINE void scores(const int G, const enum kv_type kv, const float *q,
-		   size_t ld, uint32_t hd, const void *k, const char *next,
-		   __m512 s[MAX_G])
+/* s[b][i] = q[i] . keys of block b of B, one chain a key */
+INLINE void scores(const int G, const int B, const enum kv_type kv,
+		   const float *q, size_t ld, uint32_t hd,
+		   const struct attn_keys *keys, __m512 s[2][MAX_G])
 {
 	const size_t row = OPS_BLOCK * kv_size(kv);
 
-#pragma GCC unroll 8
-	for (int i = 0; i < G; i++)
-		s[i] = _mm512_setzero_ps();
-	for (uint32_t d = 0; d < hd; d++) {
-		__m512 key = load_kv16(kv, k, (size_t)d * OPS_BLOCK);
-
-		if (d % (4 / kv_size(kv)) == 0)
-			fetch(next + d * row);
+#pragma GCC unroll 2
+	for (int b = 0; b < B; b++)
 #pragma GCC unroll 8
 		for (int i = 0; i < G; i++)
-			s[i] = _mm512_fmadd_ps(
-				_mm512_set1_ps(q[(size_t)i * ld + d]), key,
-				s[i]);
-	}
+			s[b][i] = _mm512_setzero_ps();
+#pragma GCC unroll 4
+	for (uint32_t d = 0; d < hd; d++) {
+		__m512 key[2];
+
+#pragma GCC unroll 2
+		for (int b = 0; b < B; b++) {
+			key[b] = load_kv16(kv, keys->k[b],
+					   (size_t)d * OPS_BLOCK);
+			if (d % (4 / kv_size(kv)) == 0)
+				fetch((const char *)keys->next_k[b] + d * row);
+		}
 #pragma GCC unroll 8
-	for (int i = 0; kv == KV_Q8 && i < G; i++)
-		s[i] = _mm512_mul_ps(s[i], _mm512_loadu_ps(kv8_scales(k, hd)));
+		for (int i = 0; i < G; i++) {
+			__m512 a = _mm512_set1_ps(q[(size_t)i * ld + d]);
+
+#pragma GCC unroll 2
+			for (int b = 0; b < B; b++)
+				s[b][i] = _mm512_fmadd_ps(a, key[b], s[b][i]);
+		}
+	}
+#pragma GCC unroll 2
+	for (int b = 0; kv == KV_Q8 && b < B; b++)
+#pragma GCC unroll 8
+		for (int i = 0; i < G; i++)
+			s[b][i] = _mm512_mul_ps(
+				s[b][i],
+				_mm512_loadu_ps(kv8_scales(keys->k[b], hd)));
 }
 
 /* Weights of the keys in @see; returns the correction of what was before. */
@@ -70,11 +86,15 @@ INLINE float soften(__m512 s, __mmask16 see, float *m, float *l,
 	return correction;
 }
 
-/* o[i] = o[i] * c[i] + p[i] . v over keys [t0, t1), C vectors at a time */
-INLINE void values(const int G, const int C, const enum kv_type kv,
-		   const float p[][OPS_BLOCK], const float *c, const void *v,
-		   uint32_t t0, uint32_t t1, const char *next, uint32_t hd,
-		   uint32_t from, uint32_t to, float *o, size_t ld)
+/* What scores have become: weights, and the correction before them. */
+struct weights {
+	float p[MAX_G][OPS_BLOCK], c[MAX_G];
+};
+
+/* o[i] = o[i] * c[i] + p[i] . v block by block, C vectors at a time */
+INLINE void values(const int G, const int B, const int C, const enum kv_type kv,
+		   const struct weights w[2], const struct attn_keys *keys,
+		   uint32_t hd, uint32_t from, uint32_t to, float *o, size_t ld)
 {
 	const size_t size = kv_size(kv);
 	/* vectors of a cache line, or nearly */
@@ -87,31 +107,41 @@ INLINE void values(const int G, const int C, const enum kv_type kv,
 		for (int i = 0; i < G; i++)
 #pragma GCC unroll 8
 			for (int j = 0; j < C; j++)
-				a[i][j] = _mm512_mul_ps(
-					_mm512_loadu_ps(o + (size_t)i * ld + d +
-							16 * j),
-					_mm512_set1_ps(c[i]));
-		for (uint32_t t = t0; t < t1; t++) {
-			__m512 x[8];
+				a[i][j] = _mm512_loadu_ps(o + (size_t)i * ld +
+							  d + 16 * j);
+#pragma GCC unroll 2
+		for (int b = 0; b < B; b++) {
+			const uint32_t t0 = B == 1 ? keys->t0 : 0;
+			const uint32_t t1 = B == 1 ? keys->t1 : OPS_BLOCK;
 
 #pragma GCC unroll 8
-			for (int j = 0; j < C; j += apart)
-				fetch(next +
-				      ((size_t)t * hd + d + 16 * (size_t)j) *
-					      size);
-#pragma GCC unroll 8
-			for (int j = 0; j < C; j++)
-				x[j] = load_kv16(kv, v,
-						 (size_t)t * hd + d +
-							 16 * (size_t)j);
-#pragma GCC unroll 8
-			for (int i = 0; i < G; i++) {
-				__m512 b = _mm512_set1_ps(p[i][t]);
-
+			for (int i = 0; i < G; i++)
 #pragma GCC unroll 8
 				for (int j = 0; j < C; j++)
-					a[i][j] = _mm512_fmadd_ps(b, x[j],
-								  a[i][j]);
+					a[i][j] = _mm512_mul_ps(
+						a[i][j],
+						_mm512_set1_ps(w[b].c[i]));
+			for (uint32_t t = t0; t < t1; t++) {
+				size_t at = (size_t)t * hd + d;
+				__m512 x[8];
+
+#pragma GCC unroll 8
+				for (int j = 0; j < C; j += apart)
+					fetch((const char *)keys->next_v[b] +
+					      (at + 16 * (size_t)j) * size);
+#pragma GCC unroll 8
+				for (int j = 0; j < C; j++)
+					x[j] = load_kv16(kv, keys->v[b],
+							 at + 16 * (size_t)j);
+#pragma GCC unroll 8
+				for (int i = 0; i < G; i++) {
+					__m512 p = _mm512_set1_ps(w[b].p[i][t]);
+
+#pragma GCC unroll 8
+					for (int j = 0; j < C; j++)
+						a[i][j] = _mm512_fmadd_ps(
+							p, x[j], a[i][j]);
+				}
 			}
 		}
 #pragma GCC unroll 8
@@ -124,80 +154,109 @@ INLINE void values(const int G, const int C, const enum kv_type kv,
 	}
 }
 
-INLINE void queries(const int G, const enum kv_type kv,
-		    const struct attn_tile *tile, uint32_t first, const void *k,
-		    const void *v, uint32_t t0, uint32_t t1)
+INLINE void queries(const int G, const int B, const enum kv_type kv,
+		    const struct attn_tile *tile, uint32_t first,
+		    const struct attn_keys *keys)
 {
-	const int C = G <= 2 ? 4 : 2;
+	const int C = G <= FEW ? 4 : 2;
 	uint32_t hd = tile->head_dim, wide = hd / (16 * (uint32_t)C);
-	__mmask16 see = (__mmask16)((1u << t1) - (1u << t0));
+	__mmask16 see = (__mmask16)((1u << keys->t1) - (1u << keys->t0));
 	float *o = tile->o + first * tile->ld;
-	float p[MAX_G][OPS_BLOCK], c[MAX_G];
-	__m512 s[MAX_G];
+	struct weights w[2];
+	__m512 s[2][MAX_G];
 
 	wide *= 16 * (uint32_t)C;
-	scores(G, kv, tile->q + first * tile->ld, tile->ld, hd, k, tile->next_k,
-	       s);
+	scores(G, B, kv, tile->q + first * tile->ld, tile->ld, hd, keys, s);
+#pragma GCC unroll 2
+	for (int b = 0; b < B; b++)
 #pragma GCC unroll 8
-	for (int i = 0; i < G; i++)
-		c[i] = soften(s[i], see, &tile->m[first + (uint32_t)i],
-			      &tile->l[first + (uint32_t)i], p[i]);
+		for (int i = 0; i < G; i++)
+			w[b].c[i] = soften(s[b][i], B == 1 ? see : 0xffff,
+					   &tile->m[first + (uint32_t)i],
+					   &tile->l[first + (uint32_t)i],
+					   w[b].p[i]);
+#pragma GCC unroll 2
+	for (int b = 0; kv == KV_Q8 && b < B; b++)
 #pragma GCC unroll 8
-	for (int i = 0; kv == KV_Q8 && i < G; i++)
-		_mm512_storeu_ps(
-			p[i],
-			_mm512_mul_ps(_mm512_loadu_ps(p[i]),
-				      _mm512_loadu_ps(kv8_scales(v, hd))));
-	values(G, C, kv, p, c, v, t0, t1, tile->next_v, hd, 0, wide, o,
-	       tile->ld);
+		for (int i = 0; i < G; i++)
+			_mm512_storeu_ps(
+				w[b].p[i],
+				_mm512_mul_ps(_mm512_loadu_ps(w[b].p[i]),
+					      _mm512_loadu_ps(kv8_scales(
+						      keys->v[b], hd))));
+	values(G, B, C, kv, w, keys, hd, 0, wide, o, tile->ld);
 	/* the rest by one vector; the last may hold lanes nobody reads */
-	values(G, 1, kv, p, c, v, t0, t1, tile->next_v, hd, wide, hd, o,
-	       tile->ld);
+	values(G, B, 1, kv, w, keys, hd, wide, hd, o, tile->ld);
 }
 
-#define QUERIES_OF(G, name, kv)                                                \
-	static __attribute__((noinline)) void name##G(                         \
-		const struct attn_tile *tile, uint32_t first, const void *k,   \
-		const void *v, uint32_t t0, uint32_t t1)                       \
-	{                                                                      \
-		queries(G, kv, tile, first, k, v, t0, t1);                     \
-	}
-#define QUERIES(G)                                                             \
-	QUERIES_OF(G, queries_f32_, KV_F32)                                    \
-	QUERIES_OF(G, queries_f16_, KV_F16)                                    \
-	QUERIES_OF(G, queries_q8_, KV_Q8)
-QUERIES(1)
-QUERIES(2)
-QUERIES(3)
-QUERIES(4)
-QUERIES(5)
-QUERIES(6)
-QUERIES(7)
-QUERIES(8)
+typedef void queries_fn(const struct attn_tile *tile, uint32_t first,
+			const struct attn_keys *keys);
 
-void attn_block_avx512(const struct attn_tile *tile, uint32_t first,
-		       uint32_t nr, const void *k, const void *v, uint32_t t0,
-		       uint32_t t1)
+#define QUERIES(G, B, kv)                                                      \
+	static __attribute__((noinline)) void queries_##kv##_##G##_##B(        \
+		const struct attn_tile *tile, uint32_t first,                  \
+		const struct attn_keys *keys)                                  \
+	{                                                                      \
+		queries(G, B, KV_##kv, tile, first, keys);                     \
+	}
+#define EVERY(kv)                                                              \
+	QUERIES(1, 1, kv)                                                      \
+	QUERIES(2, 1, kv)                                                      \
+	QUERIES(3, 1, kv)                                                      \
+	QUERIES(4, 1, kv)                                                      \
+	QUERIES(5, 1, kv)                                                      \
+	QUERIES(6, 1, kv)                                                      \
+	QUERIES(7, 1, kv)                                                      \
+	QUERIES(8, 1, kv)                                                      \
+	QUERIES(1, 2, kv)                                                      \
+	QUERIES(2, 2, kv)                                                      \
+	QUERIES(3, 2, kv)                                                      \
+	QUERIES(4, 2, kv)
+#define ONE(kv)                                                                \
+	[KV_##kv] = { queries_##kv##_1_1, queries_##kv##_2_1,                  \
+		      queries_##kv##_3_1, queries_##kv##_4_1,                  \
+		      queries_##kv##_5_1, queries_##kv##_6_1,                  \
+		      queries_##kv##_7_1, queries_##kv##_8_1 }
+#define TWO(kv)                                                                \
+	[KV_##kv] = { queries_##kv##_1_2, queries_##kv##_2_2,                  \
+		      queries_##kv##_3_2, queries_##kv##_4_2 }
+EVERY(F32)
+EVERY(F16)
+EVERY(Q8)
+
+/* Queries [first, first + nr) over block @b alone */
+static void one_block(const struct attn_tile *tile, uint32_t first, uint32_t nr,
+		      const struct attn_keys *keys, uint32_t b)
 {
-	static void (*const fn[3][MAX_G])(const struct attn_tile *, uint32_t,
-					  const void *, const void *, uint32_t,
-					  uint32_t) = {
-		[KV_F32] = { queries_f32_1, queries_f32_2, queries_f32_3,
-			     queries_f32_4, queries_f32_5, queries_f32_6,
-			     queries_f32_7, queries_f32_8 },
-		[KV_Q8] = { queries_q8_1, queries_q8_2, queries_q8_3,
-			    queries_q8_4, queries_q8_5, queries_q8_6,
-			    queries_q8_7, queries_q8_8 },
-		[KV_F16] = { queries_f16_1, queries_f16_2, queries_f16_3,
-			     queries_f16_4, queries_f16_5, queries_f16_6,
-			     queries_f16_7, queries_f16_8 },
+	static queries_fn *const fn[3][MAX_G] = { ONE(F32), ONE(F16), ONE(Q8) };
+	struct attn_keys one = {
+		.nr = 1,
+		.t0 = keys->t0,
+		.t1 = keys->t1,
+		.k = { keys->k[b] },
+		.v = { keys->v[b] },
+		.next_k = { keys->next_k[b] },
+		.next_v = { keys->next_v[b] },
 	};
 
 	while (nr) {
 		uint32_t n = nr < MAX_G ? nr : MAX_G;
 
-		fn[tile->kv][n - 1](tile, first, k, v, t0, t1);
+		fn[tile->kv][n - 1](tile, first, &one);
 		first += n;
 		nr -= n;
 	}
+}
+
+void attn_block_avx512(const struct attn_tile *tile, uint32_t first,
+		       uint32_t nr, const struct attn_keys *keys)
+{
+	static queries_fn *const fn[3][FEW] = { TWO(F32), TWO(F16), TWO(Q8) };
+
+	if (keys->nr == 2 && nr <= FEW) {
+		fn[tile->kv][nr - 1](tile, first, keys);
+		return;
+	}
+	for (uint32_t b = 0; b < keys->nr; b++)
+		one_block(tile, first, nr, keys, b);
 }

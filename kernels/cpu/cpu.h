@@ -27,7 +27,16 @@ struct attn_tile {
 	float *q;     /* [nr][ld], scaled */
 	float *m, *l; /* [nr] softmax of this part so far (F6) */
 	float *o;     /* [nr][ld] */
-	const void *next_k, *next_v; /* to be fetched meanwhile */
+};
+
+/*
+ * A block of keys and values of which [t0, t1) are seen; or two, one after the
+ * other, that are seen whole.  k: [hd][16], v: [16][hd], as host_k() says.
+ */
+struct attn_keys {
+	uint32_t nr, t0, t1;
+	const void *k[2], *v[2];
+	const void *next_k[2], *next_v[2]; /* to be fetched meanwhile */
 };
 
 #define ATTN_QUERIES 32u /* at most, of a tile */
@@ -46,13 +55,11 @@ struct cpu_kernels {
 	/* F7: g = silu(g) * u, n floats */
 	void (*silu_mul)(float *g, const float *u, uint32_t n);
 	/*
-	 * F6: keys [t0, t1) of one block for queries [first, first + nr) of
-	 * the tile, which all see exactly these.  k: [hd][16], v: [16][hd], as
-	 * host_k() says; may read 64 bytes past v.
+	 * F6: keys for queries [first, first + nr) of the tile, which all see
+	 * exactly these.  May read 64 bytes past values.
 	 */
 	void (*attn_block)(const struct attn_tile *tile, uint32_t first,
-			   uint32_t nr, const void *k, const void *v,
-			   uint32_t t0, uint32_t t1);
+			   uint32_t nr, const struct attn_keys *keys);
 	/* F6: fold query i of @part into that of @all */
 	void (*attn_fold)(const struct attn_tile *all,
 			  const struct attn_tile *part, uint32_t i);
@@ -79,12 +86,11 @@ extern const struct cpu_kernels cpu_kernels_avx2;
 extern const struct gemm_tiles gemm_tiles_avx2[NR_PLAIN_TYPES];
 extern const struct gemm_tiles gemm_tiles_avx512[NR_PLAIN_TYPES];
 void attn_block_avx2(const struct attn_tile *tile, uint32_t first, uint32_t nr,
-		     const void *k, const void *v, uint32_t t0, uint32_t t1);
+		     const struct attn_keys *keys);
 void attn_fold_avx2(const struct attn_tile *all, const struct attn_tile *part,
 		    uint32_t i);
 void attn_block_avx512(const struct attn_tile *tile, uint32_t first,
-		       uint32_t nr, const void *k, const void *v, uint32_t t0,
-		       uint32_t t1);
+		       uint32_t nr, const struct attn_keys *keys);
 
 int op_embed_norm_cpu(struct ops_ctx *ctx, const struct step *step);
 int op_qkv_rope_kv_cpu(struct ops_ctx *ctx, const struct step *step,
