@@ -13,8 +13,8 @@
  * Is it worth it?  On a machine with other work a thread that took an item may
  * be put aside for milliseconds, and the caller waits.  So the pool keeps
  * account: what the workers did, in the caller's time, against what the caller
- * spent on waking and waiting for them.  Where a window of regions ends with a
- * loss, the caller computes alone for a while, longer each time (account()).
+ * spent on waking and waiting for them.  Where that ends in debt, the caller
+ * computes alone for many times as long (account()).
  */
 #include "kernels/pool.h"
 
@@ -33,11 +33,13 @@
 #include <time.h>
 #include <unistd.h>
 
-#define OPEN	     0x80000000ull
-#define INSIDE	     0x7fffffffull
-#define WINDOW	     64 /* regions after which the account is settled */
-#define ALONE_MIN_NS 20000000ull
-#define ALONE_MAX_NS 640000000ull
+#define OPEN   0x80000000ull
+#define INSIDE 0x7fffffffull
+/* the account: what may be saved up, owed, and how long a debt is remembered */
+#define CREDIT_NS    5000000
+#define DEBT_NS	     200000
+#define ALONE_TIMES  50
+#define ALONE_MAX_NS 1000000000ull
 
 /* Items left of a thread's own share; a line each, they are hot. */
 struct share {
@@ -62,9 +64,7 @@ struct pool {
 	_Atomic uint64_t helped_ns; /* workers inside: their time */
 
 	/* account(); the caller's own */
-	int64_t gain_ns;	 /* of this window so far */
-	uint32_t regions;	 /* of this window so far */
-	uint64_t alone_ns;	 /* how long to stay alone after a loss */
+	int64_t balance_ns;
 	uint64_t alone_until_ns; /* 0: not alone */
 
 	uint32_t nr_threads, nr_workers; /* workers: those that were started */
@@ -285,7 +285,9 @@ static void shut(struct pool *p)
  * A region took the caller @busy_ns for @taken of @nr_items, and @lost_ns for
  * waking and waiting.  What the workers did would have cost the caller about
  * their own time, or its own price an item, whichever is less: either of the
- * two may have been put aside meanwhile, hardly both.
+ * two may have been put aside meanwhile, hardly both.  A worker that was put
+ * aside costs milliseconds at once, gains come by microseconds: so a debt is
+ * paid by staying alone ALONE_TIMES as long, and costs 2 % at most.
  */
 static void account(struct pool *p, uint32_t taken, uint32_t nr_items,
 		    uint64_t busy_ns, uint64_t lost_ns)
@@ -294,20 +296,18 @@ static void account(struct pool *p, uint32_t taken, uint32_t nr_items,
 		atomic_load_explicit(&p->helped_ns, memory_order_relaxed);
 	double price = taken ? (double)busy_ns / taken : 1e18;
 	double saved = price * (nr_items - taken);
+	uint64_t alone_ns;
 
 	saved = saved < (double)helped ? saved : (double)helped;
-	p->gain_ns += (int64_t)saved - (int64_t)lost_ns;
-	if (++p->regions < WINDOW)
+	p->balance_ns += (int64_t)saved - (int64_t)lost_ns;
+	if (p->balance_ns > CREDIT_NS)
+		p->balance_ns = CREDIT_NS;
+	if (p->balance_ns > -DEBT_NS)
 		return;
-	if (p->gain_ns < 0) {
-		p->alone_until_ns = now_ns() + p->alone_ns;
-		if (p->alone_ns < ALONE_MAX_NS)
-			p->alone_ns *= 2;
-	} else {
-		p->alone_ns = ALONE_MIN_NS;
-	}
-	p->gain_ns = 0;
-	p->regions = 0;
+	alone_ns = (uint64_t)-p->balance_ns * ALONE_TIMES;
+	p->alone_until_ns =
+		now_ns() + (alone_ns < ALONE_MAX_NS ? alone_ns : ALONE_MAX_NS);
+	p->balance_ns = 0;
 }
 
 static int alone(struct pool *p)
@@ -385,7 +385,6 @@ int pool_open(uint32_t threads, struct pool **ret_pool, struct err *err)
 	memset(p, 0, sizeof(*p));
 	p->nr_threads = threads;
 	p->spins = calibrate();
-	p->alone_ns = ALONE_MIN_NS;
 	p->share = aligned_alloc(64, threads * sizeof(*p->share));
 	p->worker = calloc(threads, sizeof(*p->worker));
 	if (!p->share || !p->worker) {

@@ -23,7 +23,7 @@
 struct pool;
 struct err;
 
-#define POOL_SPIN_US	 2
+#define POOL_SPIN_US	 20 /* about what a sleep and a wake-up cost */
 #define POOL_MAX_THREADS 256u
 
 /*
@@ -46,7 +46,7 @@ uint32_t pool_threads(const struct pool *pool);
 /*
  * Call @fn until items 0..nr_items-1 are done, @grain (>= 1) at a time; all
  * that they wrote is visible on return.  A region of one grain runs on the
- * caller alone: choose @grain so that it is worth a wake-up (10 us).
+ * caller alone: choose @grain so that it is worth handing over (3 us).
  */
 void pool_run(struct pool *pool, pool_fn *fn, void *arg, uint32_t nr_items,
 	      uint32_t grain);

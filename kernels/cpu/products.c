@@ -8,8 +8,8 @@
 #include "kernels/host.h"
 #include "kernels/pool.h"
 
-#define GRAIN_NS     15000.0 /* a few times a wake-up */
-#define BYTES_PER_NS 10.0    /* about a core's; only grains depend on it */
+#define GRAIN_NS     3000.0 /* what handing over costs, a few times */
+#define BYTES_PER_NS 10.0   /* about a core's; only grains depend on it */
 #define MACS_PER_NS  30.0
 
 struct region {
