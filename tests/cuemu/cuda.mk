@@ -19,7 +19,7 @@ CUEMU_SRC := $(sort $(wildcard tests/cuemu/test_*.cu))
 # host code of the kernels; the plain C ops, which they are compared with
 CUDA_HOST_SRC := $(sort $(wildcard kernels/cuda/*.c))
 REF_LIBS := $(call obj,$(CUDA_HOST_SRC)) $(B)/libllmkernels.a $(B)/libllmbase.a
-GPU_SRC := $(filter-out %/test_emu.cu,$(CUEMU_SRC)) tests/cuemu/probe.cu
+GPU_SRC := $(filter-out %/test_emu.cu,$(CUEMU_SRC)) tests/cuemu/probe.cu tests/cuemu/speed.cu
 
 # ---- on the host; warned of what C is, less what C++ does not know and what
 # test_emu does on purpose
@@ -72,6 +72,6 @@ cuda: libllm-cuda
 	@echo "built $(B)/libllm-cuda.so"
 check-gpu:
 	$(INNER) gpu-programs
-	@tests/cuemu/check-gpu $(GPU_TESTS)
+	@tests/cuemu/check-gpu $(B)/gpu doc/gpu-ledger.jsonl
 endif
 .PHONY: cuda libllm-cuda cuda-tests check-cuda gpu-programs check-gpu

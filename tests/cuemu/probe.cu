@@ -9,15 +9,7 @@
 #include "kernels/cuda/launch.cuh"
 #include "kernels/cuda/ptx.cuh"
 #include "tests/cuemu/check.h"
-
-#include <dlfcn.h>
-
-#if defined(__has_include) && __has_include(<cublasLt.h>)
-#include <cublasLt.h>
-#define HAVE_CUBLASLT 1
-#else
-#define HAVE_CUBLASLT 0
-#endif
+#include "tests/cuemu/cublaslt.h"
 
 #define N 4096
 #define K 4096
@@ -176,62 +168,20 @@ TEST(wgmma_beside_a_chain_of_mma)
 	CHECK(f.error(f.other, T) < 0.01);
 }
 
-#if HAVE_CUBLASLT
-static void *library;
-#define LT(name)  ((decltype(&name))dlsym(library, #name))
-#define WORKSPACE ((size_t)32 << 20)
-
-/* y[t][n], column by column: y = w^T x */
-struct product {
-	cublasLtHandle_t handle;
-	cublasLtMatmulDesc_t what;
-	cublasLtMatrixLayout_t w, x, y;
-	cublasLtMatmulPreference_t wish;
-	void *workspace;
-};
-
-static bool product_make(struct product *p, int tokens)
-{
-	cublasOperation_t transposed = CUBLAS_OP_T;
-	uint32_t no_split = CUBLASLT_REDUCTION_SCHEME_NONE;
-	size_t bytes = WORKSPACE;
-
-	return !LT(cublasLtMatmulDescCreate)(&p->what, CUBLAS_COMPUTE_32F,
-					     CUDA_R_32F) &&
-	       !LT(cublasLtMatmulDescSetAttribute)(p->what,
-						   CUBLASLT_MATMUL_DESC_TRANSA,
-						   &transposed,
-						   sizeof transposed) &&
-	       !LT(cublasLtMatrixLayoutCreate)(&p->w, CUDA_R_16BF, K, N, K) &&
-	       !LT(cublasLtMatrixLayoutCreate)(&p->x, CUDA_R_16BF, K, tokens,
-					       K) &&
-	       !LT(cublasLtMatrixLayoutCreate)(&p->y, CUDA_R_32F, N, tokens,
-					       N) &&
-	       !LT(cublasLtMatmulPreferenceCreate)(&p->wish) &&
-	       !LT(cublasLtMatmulPreferenceSetAttribute)(
-		       p->wish, CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK,
-		       &no_split, sizeof no_split) &&
-	       !LT(cublasLtMatmulPreferenceSetAttribute)(
-		       p->wish, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES,
-		       &bytes, sizeof bytes);
-}
-
+#if defined(CUBLASLT_ALGOS)
 /* Mean microseconds of five runs after one, or -1. */
-static float product_time(const struct product *p, fixture &f,
-			  const cublasLtMatmulAlgo_t *algo)
+static float product_time(const struct product *p, fixture &f, int algo)
 {
-	float one = 1, zero = 0, ms = 0;
 	cudaEvent_t begin, end;
+	float ms = 0;
 
 	cudaEventCreate(&begin);
 	cudaEventCreate(&end);
 	for (int i = 0; i < 6; i++) {
 		if (i == 1)
 			cudaEventRecord(begin);
-		if (LT(cublasLtMatmul)(p->handle, p->what, &one, f.w.device,
-				       p->w, f.x.device, p->x, &zero,
-				       f.other.device, p->y, f.other.device,
-				       p->y, algo, p->workspace, WORKSPACE, 0))
+		if (product_run(p, algo, f.w.device, f.x.device, f.other.device,
+				0))
 			return -1;
 	}
 	cudaEventRecord(end);
@@ -252,50 +202,40 @@ static int property(const cublasLtMatmulAlgo_t *algo,
 	return value;
 }
 
+static void ask_algorithm(const struct product *p, fixture &f, int algo,
+			  int tokens)
+{
+	const cublasLtMatmulAlgo_t *a = &p->found[algo].algo;
+	float us = product_time(p, f, algo);
+
+	f.other.fetch();
+	printf("# {\"probe\":\"cublaslt\",\"t\":%d,\"algo\":%d,\"tile\":%d,"
+	       "\"stages\":%d,\"splitk\":%d,\"custom\":%d,\"us\":%.1f,"
+	       "\"same\":%zu,\"of\":%zu,\"err\":%.3g}\n",
+	       tokens, property(a, CUBLASLT_ALGO_CONFIG_ID),
+	       property(a, CUBLASLT_ALGO_CONFIG_TILE_ID),
+	       property(a, CUBLASLT_ALGO_CONFIG_STAGES_ID),
+	       property(a, CUBLASLT_ALGO_CONFIG_SPLITK_NUM),
+	       property(a, CUBLASLT_ALGO_CONFIG_CUSTOM_OPTION), us,
+	       f.same(tokens), (size_t)tokens * N, f.error(f.other, tokens));
+}
+#endif
+
 TEST(algorithms_of_cublaslt_beside_a_chain_of_mma)
 {
-	static struct product p;
-	static cublasLtMatmulHeuristicResult_t found[32];
-
-	library = dlopen("libcublasLt.so.13", RTLD_NOW);
-	if (!library)
-		library = dlopen("libcublasLt.so.12", RTLD_NOW);
-	if (!library)
-		SKIP("no libcublasLt.so here");
+	if (!cublaslt_open())
+		SKIP("no libcublasLt.so here, or no cublasLt.h when this was "
+		     "built");
+#if defined(CUBLASLT_ALGOS)
 	fixture f;
 
 	CHECK(f.run_chain());
-	CHECK(!LT(cublasLtCreate)(&p.handle));
-	CHECK(cudaMalloc(&p.workspace, WORKSPACE) == cudaSuccess);
 	for (int tokens : { 65, 128, 777, 1024 }) {
-		int nr = 0;
+		static struct product p;
 
-		CHECK(product_make(&p, tokens));
-		CHECK(!LT(cublasLtMatmulAlgoGetHeuristic)(p.handle, p.what, p.w,
-							  p.x, p.y, p.y, p.wish,
-							  32, found, &nr));
-		for (int i = 0; i < nr; i++) {
-			const cublasLtMatmulAlgo_t *a = &found[i].algo;
-			float us = product_time(&p, f, a);
-
-			f.other.fetch();
-			printf("# {\"probe\":\"cublaslt\",\"t\":%d,\"algo\":%d,"
-			       "\"tile\":%d,\"stages\":%d,\"splitk\":%d,"
-			       "\"custom\":%d,\"us\":%.1f,\"same\":%zu,"
-			       "\"of\":%zu,\"err\":%.3g}\n",
-			       tokens, property(a, CUBLASLT_ALGO_CONFIG_ID),
-			       property(a, CUBLASLT_ALGO_CONFIG_TILE_ID),
-			       property(a, CUBLASLT_ALGO_CONFIG_STAGES_ID),
-			       property(a, CUBLASLT_ALGO_CONFIG_SPLITK_NUM),
-			       property(a, CUBLASLT_ALGO_CONFIG_CUSTOM_OPTION),
-			       us, f.same(tokens), (size_t)tokens * N,
-			       f.error(f.other, tokens));
-		}
+		CHECK(product_make(&p, N, K, tokens, CUDA_R_32F));
+		for (int i = 0; i < p.nr_found; i++)
+			ask_algorithm(&p, f, i, tokens);
 	}
-}
-#else
-TEST(algorithms_of_cublaslt_beside_a_chain_of_mma)
-{
-	SKIP("built without cublasLt.h");
-}
 #endif
+}
