@@ -7,6 +7,7 @@
 #ifndef CUEMU_CHECK_H
 #define CUEMU_CHECK_H
 
+#include "kernels/half.h"
 #include "tests/cuemu/mma_model.h"
 #include "tests/test.h"
 

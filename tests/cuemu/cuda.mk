@@ -6,6 +6,7 @@
 #                     (a spill is an error), and what its machine code is made of.
 #                     Skipped where nvcc is not
 #   make check-gpu    the same tests, and the questions that only a GPU answers
+#   make dist         a bundle of it all for a machine that has a GPU and no tools
 # MUTANTS=all: every planted bug, not the short list.
 # No op table is in the library yet: it has the calls of kernels/cuda/cuda.h.
 NVCC ?= $(or $(shell command -v nvcc),$(wildcard /usr/local/cuda/bin/nvcc))
@@ -63,6 +64,8 @@ cuda libllm-cuda:
 	@echo "libllm-cuda.so: skipped, there is no nvcc here"
 check-gpu:
 	@echo "ok gpu # SKIP there is no nvcc here"
+dist:
+	@echo "llm-gpu.tar.xz: skipped, there is no nvcc here"
 else
 libllm-cuda:
 	$(INNER) $(B)/libllm-cuda.so
@@ -73,5 +76,8 @@ cuda: libllm-cuda
 check-gpu:
 	$(INNER) gpu-programs
 	@tests/cuemu/check-gpu $(B)/gpu doc/gpu-ledger.jsonl
+dist:
+	$(INNER) all $(B)/libllm-cuda.so gpu-programs
+	@tests/cuemu/dist.sh $(B)
 endif
-.PHONY: cuda libllm-cuda cuda-tests check-cuda gpu-programs check-gpu
+.PHONY: cuda libllm-cuda cuda-tests check-cuda gpu-programs check-gpu dist
