@@ -85,7 +85,7 @@ serve() {
 stop() {
 	local i
 	kill -TERM "$PID" 2>/dev/null
-	for ((i = 0; i < 300; i++)); do
+	for ((i = 0; i < 300 * ${LLM_SLOW:-1}; i++)); do
 		kill -0 "$PID" 2>/dev/null || break
 		sleep 0.1
 	done
