@@ -58,7 +58,35 @@ enum cuda_form {
 	CUDA_W_INT8, /* a scale a row */
 	CUDA_W_FP8,  /* e4m3, a scale a row */
 	CUDA_W_INT4, /* 0..15 less 8, a scale for a row and 128 columns */
+	/*
+	 * Codes, times codes of the input (cuda_quantize) of the kind that
+	 * stands behind; sums are exact (codes.cuh).  RUNS: the CPU's bits.
+	 */
+	CUDA_W_ROWS8,	   /* W8A8: a scale a row; CUDA_ROWS */
+	CUDA_W_RUNS8,	   /* a scale for 32 columns; CUDA_RUNS */
+	CUDA_W_RUNS8_MIN,  /* and a minimum; CUDA_RUNS */
+	CUDA_W_RUNS8_16,   /* a scale for 16 columns; CUDA_RUNS */
+	CUDA_W_RUNS8_WIDE, /* a scale for 32 columns; CUDA_RUNS_WIDE */
+	CUDA_W_RUNS4,	   /* -8..7, a scale for 32 columns; CUDA_RUNS */
+	CUDA_W_RUNS4_MIN,  /* 0..15, and a minimum; CUDA_RUNS */
 };
+
+/* Codes of an input: of a row, rule P1 over all of it; or P1, L 127 or 32767 */
+enum cuda_codes {
+	CUDA_ROWS,
+	CUDA_RUNS,
+	CUDA_RUNS_WIDE,
+};
+
+struct cuda_quantize_args {
+	const void *x; /* [rows, k] of @number */
+	void *codes;   /* [rows, k / 64 upward] of layout_input(wide) bytes */
+	int rows, k;   /* k: of 8, CUDA_RUNS of 32 */
+	enum cuda_codes kind;
+	enum cuda_number number; /* CUDA_BF16 or CUDA_F32 */
+};
+
+int cuda_quantize(const struct cuda_quantize_args *args, void *stream);
 
 /* What becomes of the product. */
 enum cuda_end {
@@ -74,16 +102,18 @@ enum cuda_end {
  * as @end says; n rows, of which CUDA_SWIGLU makes half as many.
  */
 struct cuda_gemm_args {
-	const void *w;	    /* [n, k] packed and made up: layout.h */
-	const float *scale; /* [n], int4 [k / 128, n], made up; bf16: none */
-	const uint16_t *x;  /* [.., k] bf16, a row a token */
-	void *y;	    /* [tokens, n or n / 2] of @out */
-	int n, k, tokens;   /* n: any, CUDA_SWIGLU of 16; k: of 8 */
+	const void *w; /* [n, k] packed and made up: layout.h */
+	/* [n], int4 [k / 128, n], made up; not of bf16 and RUNS */
+	const float *scale;
+	const void *x;	  /* [.., k] bf16, or codes of it, a row a token */
+	void *y;	  /* [tokens, ldy] of @out */
+	int n, k, tokens; /* n: any, CUDA_SWIGLU of 16; k: of 8, RUNS of 32 */
 	enum cuda_form form;
 	enum cuda_number out;  /* CUDA_BF16 or CUDA_F32 */
 	enum cuda_end end;     /* CUDA_ADD: out is CUDA_F32 */
 	const float *bias;     /* optional: [n] */
 	const uint32_t *x_row; /* optional: [tokens] the row of x of each */
+	int ldy; /* numbers from a row of y to the next; 0: n, or n / 2 */
 };
 
 int cuda_gemm(const struct cuda_gemm_args *args, void *stream);

@@ -9,6 +9,7 @@
  */
 #include "kernels/cuda/gemm.cuh"
 
+#include "kernels/cuda/codes.h"
 #include "kernels/cuda/launch.cuh"
 
 template <class W, int WARPS, int TILES, int STAGES>
@@ -63,6 +64,7 @@ int cuda_gemm(const struct cuda_gemm_args *args, void *stream)
 		return gemm_form<weight_fp8>(args, stream);
 	case CUDA_W_INT4:
 		return gemm_form<weight_int4>(args, stream);
+	default:
+		return codes_gemm(args, stream);
 	}
-	return -EINVAL;
 }

@@ -22,9 +22,9 @@
 #define KERNELS_CUDA_GEMM_CUH
 
 #include "kernels/cuda/cuda.h"
+#include "kernels/cuda/ends.cuh"
 #include "kernels/cuda/layout.h"
 #include "kernels/cuda/weight.cuh"
-#include "kernels/expf.h"
 
 template <class W, int WARPS, int TILES> constexpr int gemm_smem(int stages)
 {
@@ -70,7 +70,9 @@ template <class W, int WARPS, int TILES, int STAGES> struct gemm_ring {
 					       : token;
 
 			copy_async(tile(stage, 0) + layout_tile(c / 8, chunk),
-				   p.x + row * p.k + (take ? col : 0), take);
+				   (const uint16_t *)p.x + row * p.k +
+					   (take ? col : 0),
+				   take);
 		}
 	}
 
@@ -111,59 +113,6 @@ DEV void gemm_fold(float acc[TILES][4], float part[TILES][4], float low,
 			acc[j][c] =
 				fmaf(part[j][c], c < 2 ? low : high, acc[j][c]);
 			part[j][c] = 0;
-		}
-}
-
-DEV void gemm_put(const struct cuda_gemm_args &p, size_t at, float v)
-{
-	if (p.out == CUDA_BF16)
-		store_one((uint16_t *)p.y + at, v);
-	else if (p.end == CUDA_ADD)
-		((float *)p.y)[at] += v;
-	else
-		store_one((float *)p.y + at, v);
-}
-
-/* The products of @token with rows @row and @row + 8, scaled and with bias. */
-DEV void gemm_put_both(const struct cuda_gemm_args &p, int token, int row,
-		       float a, float b)
-{
-	size_t at = (size_t)token * p.n + row;
-
-	if (p.end == CUDA_SWIGLU) {
-		gemm_put(p, (size_t)token * (p.n / 2) + row / 16 * 8 + row % 8,
-			 silu_mul(a, b));
-		return;
-	}
-	gemm_put(p, at, a);
-	if (row + 8 < p.n)
-		gemm_put(p, at + 8, b);
-}
-
-/* @row: of acc[..][0] and [1]; the others are those of row + 8 */
-template <int TILES>
-DEV void gemm_finish(const struct cuda_gemm_args &p, const float acc[TILES][4],
-		     int first, int row, float low, float high)
-{
-	bool has_low = p.bias && row < p.n, has_high = p.bias && row + 8 < p.n;
-	float bias_low = has_low ? p.bias[row] : 0;
-	float bias_high = has_high ? p.bias[row + 8] : 0;
-
-	if (row >= p.n)
-		return;
-#pragma unroll
-	for (int j = 0; j < TILES; j++)
-#pragma unroll
-		for (int c = 0; c < 2; c++) {
-			int token = first + 8 * j + threadIdx.x % 4 * 2 + c;
-			float a = acc[j][c] * low, b = acc[j][c + 2] * high;
-
-			if (p.bias) {
-				a += bias_low;
-				b += bias_high;
-			}
-			if (token < p.tokens)
-				gemm_put_both(p, token, row, a, b);
 		}
 }
 
@@ -225,7 +174,7 @@ __global__ void __launch_bounds__(WARPS * 32)
 	pdl_go();
 	if (W::GROUPED)
 		low = high = 1;
-	gemm_finish<TILES>(p, acc, first_token, row, low, high);
+	ends_finish<TILES>(p, acc, first_token, row, low, high);
 }
 
 #endif

@@ -73,6 +73,44 @@ DEVICE_TOO size_t layout_weight(int bits, int cols, int row, int col,
 }
 
 /*
+ * Weights as codes of @bits (8, 4) are
+ *	[rows / 16][k / 64][piece][lane][16 bytes], scales
+ * of a stage: bytes of the A fragments (ptx.cuh, mma_s8) of its first half and
+ * of its second, in a piece each, or in the lower and the upper nibbles of one.
+ * Then [64 / run][16 rows] F32 scales and as many minima; none where @run is 0.
+ */
+DEVICE_TOO_CONST int layout_codes_stage(int bits, int run, int min)
+{
+	return bits * 128 +
+	       (run ? LAYOUT_STAGE / run * LAYOUT_ROWS * 4 * (1 + min) : 0);
+}
+
+/* Where a code lies, @cols made up; *ret_shift says from which bit on. */
+DEVICE_TOO size_t layout_code(int bits, int stage_bytes, int cols, int row,
+			      int col, int *ret_shift)
+{
+	int lane = row % 8 * 4 + col % 16 / 4, half = col / 32 % 2;
+	int byte = (row / 8 % 2 + col / 16 % 2 * 2) * 4 + col % 4;
+	size_t stage = (size_t)(row / LAYOUT_ROWS) * (cols / LAYOUT_STAGE) +
+		       col / LAYOUT_STAGE;
+
+	*ret_shift = bits == 4 ? half * 4 : 0;
+	return stage * stage_bytes + (bits == 8 ? half * 512 : 0) + lane * 16 +
+	       byte;
+}
+
+/*
+ * Inputs as codes: a record for each token and stage of k,
+ *	code i8[64]; of wide ones the upper byte here, then the lower u8[64]
+ *	scale F32[2], scale * sum of codes F32[2] of each 32
+ * 80 or 144 bytes, odd times 16, so eight rows are in eight groups of banks.
+ */
+DEVICE_TOO_CONST int layout_input(int wide)
+{
+	return LAYOUT_STAGE * (1 + wide) + 16;
+}
+
+/*
  * K or V of one head in a block lies in memory as it is to lie in shared
  * memory.  Eight tokens first, then the other eight; of eight tokens first 64
  * dimensions, then the next 64, .. (where fewer are left 32, then 16), each

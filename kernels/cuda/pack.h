@@ -9,15 +9,14 @@
 #define KERNELS_CUDA_PACK_H
 
 #include "kernels/cuda/cuda.h"
-
-struct weight;
+#include "kernels/formats.h"
 
 /* A packed matrix in the making; all memory is the caller's. */
 struct pack {
 	enum cuda_form form;
 	int rows, cols; /* rows of all that goes into it */
 	void *w;	/* [pack_bytes()], zeros at first */
-	float *scale;	/* [pack_scales()], zeros at first */
+	float *scale;	/* [pack_scales()], zeros at first; RUNS: none */
 };
 
 size_t pack_bytes(enum cuda_form form, int rows, int cols);
@@ -28,8 +27,8 @@ enum pack_order {
 	PACK_AS_IS, /* to first + row */
 	PACK_GATE,  /* as layout_gate_up() says; first is 0 */
 	PACK_UP,
-	PACK_PAIRS, /* as is, after rows of rotary pairs (ops.h, qk_pairs) are
-		     * put half by half in each head */
+	PACK_PAIRS, /* as is, but rows in rotary pairs (qk_pairs of ops.h)
+		     * are put half by half in each head */
 };
 
 struct pack_place {
@@ -41,9 +40,16 @@ struct pack_place {
 int pack_row(const struct pack_place *place, int row);
 
 /*
- * Rows [row, row + count) of @w, each as it goes: to nearest even where the
- * form has fewer places.  @scratch: [w->cols].  -EINVAL where the form is not
- * made from such weights.
+ * The form in which the device has the numbers of @type: packed ones code for
+ * code and scale for scale, plain ones as bf16.  -ENOTSUP: none (Q2_K).
+ */
+int pack_form(enum weight_type type, enum cuda_form *ret);
+
+/*
+ * Rows [row, row + count) of @w, each as it goes.  CUDA_W_BF16: of any type, to
+ * nearest even; CUDA_W_ROWS8: of any type, rule P1 of ops.h over a whole row;
+ * RUNS: of the types for which pack_form() says so.  @scratch: [w->cols].
+ * -EINVAL where the form is not made from such weights.
  */
 int pack_weight(const struct pack *p, const struct weight *w,
 		const struct pack_place *place, int row, int count,

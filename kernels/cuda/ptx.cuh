@@ -87,6 +87,40 @@ DEV void mma(float d[4], const uint32_t a[4], uint32_t b0, uint32_t b1)
 }
 
 /*
+ * d += a b, 16 x 8 x 32, integers of 8 bits, exact in int32 (which may not
+ * overflow).  With g = lane / 4 and t = 4 * (lane % 4), lowest byte first:
+ *	a: [16 rows, 32 k]  a[0] (g, t..t+3)  a[1] (g+8, ..)  a[2], a[3] at k+16
+ *	b: [32 k, 8 cols]   b0 (t..t+3, g)    b1 at k+16
+ *	d: as of mma
+ * _u8: b is unsigned.  _16: the first 16 of k alone.
+ */
+DEV void mma_s8(int d[4], const uint32_t *a, uint32_t b0, uint32_t b1)
+{
+	asm volatile("mma.sync.aligned.m16n8k32.row.col.s32.s8.s8.s32 "
+		     "{%0,%1,%2,%3},{%4,%5,%6,%7},{%8,%9},{%0,%1,%2,%3};"
+		     : "+r"(d[0]), "+r"(d[1]), "+r"(d[2]), "+r"(d[3])
+		     : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0),
+		       "r"(b1));
+}
+
+DEV void mma_s8_u8(int d[4], const uint32_t *a, uint32_t b0, uint32_t b1)
+{
+	asm volatile("mma.sync.aligned.m16n8k32.row.col.s32.s8.u8.s32 "
+		     "{%0,%1,%2,%3},{%4,%5,%6,%7},{%8,%9},{%0,%1,%2,%3};"
+		     : "+r"(d[0]), "+r"(d[1]), "+r"(d[2]), "+r"(d[3])
+		     : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0),
+		       "r"(b1));
+}
+
+DEV void mma_s8_16(int d[4], const uint32_t *a, uint32_t b)
+{
+	asm volatile("mma.sync.aligned.m16n8k16.row.col.s32.s8.s8.s32 "
+		     "{%0,%1,%2,%3},{%4,%5},{%6},{%0,%1,%2,%3};"
+		     : "+r"(d[0]), "+r"(d[1]), "+r"(d[2]), "+r"(d[3])
+		     : "r"(a[0]), "r"(a[1]), "r"(b));
+}
+
+/*
  * Four 8 x 8 matrices of 16 bits from shared memory, by the whole warp: lane l
  * names row l % 8 (16 bytes) of matrix l / 8; of matrix i it gets elements
  * (l / 4, 2 * (l % 4) + {0, 1}) into r[i].  _transposed: rows and columns

@@ -209,6 +209,30 @@ TEST(rows_of_x_may_be_picked)
 		CHECK(!memcmp(&y[i * 24], &all[rows[i] * 24], 24 * 4));
 }
 
+TEST(products_may_share_the_rows_of_an_output)
+{
+	std::vector<float> v[2];
+	struct weight a = matrix(v[0], 24, 80, 1), b = matrix(v[1], 16, 80, 2);
+	packed both(40, 80), one(24, 80), other(16, 80);
+	inputs x(9, 80, 3);
+	array<float> want(9 * 40), y(9 * 40);
+	struct cuda_gemm_args args;
+
+	CHECK(both.put(a, PACK_AS_IS) && both.put(b, PACK_AS_IS, 24));
+	CHECK(one.put(a, PACK_AS_IS) && other.put(b, PACK_AS_IS));
+	args = product(both, x, 9, want.device);
+	CHECK(ran(cuda_gemm(&args, NULL)));
+	args = product(one, x, 9, y.device);
+	args.ldy = 40;
+	CHECK(ran(cuda_gemm(&args, NULL)));
+	args = product(other, x, 9, y.device + 24);
+	args.ldy = 40;
+	CHECK(ran(cuda_gemm(&args, NULL)));
+	want.fetch();
+	y.fetch();
+	CHECK(same_bits(want.host, y.host));
+}
+
 #define ROWS 21
 
 /* What ref makes of @op with the answer of attention, or with XN. */

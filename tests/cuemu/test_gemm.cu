@@ -43,8 +43,9 @@ static double decode(enum cuda_form form, int code)
 			     (exponent ? exponent : 1) - 10);
 	case CUDA_W_INT4:
 		return code - 8;
+	default:
+		return NAN;
 	}
-	return NAN;
 }
 
 /* A code for noise in [-1, 1): every one of 8 and 4 bits, but e4m3's NaNs. */

@@ -188,6 +188,85 @@ DEV void mma(float d[4], const uint32_t a[4], uint32_t b0, uint32_t b1, SITE)
 	memcpy(d, out.d, sizeof out.d);
 }
 
+/* ---- integers of 8 bits, exact */
+
+struct emu_imma_in {
+	uint32_t a[4], b[2];
+	int d[4];
+	bool is_unsigned; /* b */
+};
+
+struct emu_imma_out {
+	int d[4];
+};
+
+/* Byte @i of a lane's register; ptx.cuh says which lane holds what. */
+inline int emu_byte(uint32_t r, int i, bool is_unsigned)
+{
+	uint8_t u = (uint8_t)(r >> 8 * i);
+
+	return is_unsigned ? u : (int8_t)u;
+}
+
+inline void emu_imma_warp(const emu_imma_in *const *in,
+			  emu_imma_out *const *out)
+{
+	int a[16][32], b[8][32];
+
+	for (int l = 0; l < 32; l++)
+		for (int i = 0; i < 4; i++) {
+			int g = l / 4, k = l % 4 * 4 + i;
+
+			for (int r = 0; r < 4; r++)
+				a[g + r % 2 * 8][k + r / 2 * 16] =
+					emu_byte(in[l]->a[r], i, false);
+			for (int r = 0; r < 2; r++)
+				b[g][k + r * 16] = emu_byte(
+					in[l]->b[r], i, in[l]->is_unsigned);
+		}
+	for (int l = 0; l < 32; l++)
+		for (int i = 0; i < 4; i++) {
+			int64_t sum = in[l]->d[i];
+
+			for (int k = 0; k < 32; k++)
+				sum += a[l / 4 + i / 2 * 8][k] *
+				       b[l % 4 * 2 + i % 2][k];
+			if (sum != (int)sum)
+				emu::fail("mma of integers: a sum overflows");
+			out[l]->d[i] = (int)sum;
+		}
+	emu::counts.mma++;
+}
+
+inline void emu_imma(int d[4], emu_imma_in in, emu::site at)
+{
+	memcpy(in.d, d, sizeof in.d);
+	emu_imma_out out = emu::collective<emu_imma_in, emu_imma_out>(
+		~0u, at, in,
+		[](const emu_imma_in *const *from, emu_imma_out *const *to,
+		   uint32_t) { emu_imma_warp(from, to); });
+
+	memcpy(d, out.d, sizeof out.d);
+}
+
+DEV void mma_s8(int d[4], const uint32_t *a, uint32_t b0, uint32_t b1, SITE)
+{
+	emu_imma(d, { { a[0], a[1], a[2], a[3] }, { b0, b1 }, {}, false },
+		 { file, line });
+}
+
+DEV void mma_s8_u8(int d[4], const uint32_t *a, uint32_t b0, uint32_t b1, SITE)
+{
+	emu_imma(d, { { a[0], a[1], a[2], a[3] }, { b0, b1 }, {}, true },
+		 { file, line });
+}
+
+DEV void mma_s8_16(int d[4], const uint32_t *a, uint32_t b, SITE)
+{
+	emu_imma(d, { { a[0], a[1], 0, 0 }, { b, 0 }, {}, false },
+		 { file, line });
+}
+
 struct emu_matrices {
 	uint32_t r[4];
 };
