@@ -7,6 +7,7 @@
 #ifndef KERNELS_CUDA_ARITH_CUH
 #define KERNELS_CUDA_ARITH_CUH
 
+#include "kernels/cuda/cuda.h"
 #include "kernels/cuda/ptx.cuh"
 
 /* a + b for two bf16 each: sm_80 has no such add, but a fma by 1 */
@@ -46,25 +47,49 @@ DEV float exp2_negative(float x)
 	return x < -126.f ? 0.f : p * scale;
 }
 
-/* Two neighbours of an output row: rounded to bf16, or float as they are. */
-DEV void store_pair(uint16_t *p, float a, float b)
+/* Two neighbours of a row at @p from number @at on, as numbers of a kind. */
+DEV void store_pair(void *p, size_t at, float a, float b,
+		    enum cuda_number number)
 {
-	*(uint32_t *)p = pack_bf16(a, b);
+	if (number == CUDA_F32)
+		*(float2 *)((float *)p + at) = float2{ a, b };
+	else
+		*(uint32_t *)((uint16_t *)p + at) =
+			number == CUDA_F16 ? pack_f16(a, b) : pack_bf16(a, b);
 }
 
-DEV void store_pair(float *p, float a, float b)
+DEV void store_one(void *p, size_t at, float a, enum cuda_number number)
 {
-	*(float2 *)p = float2{ a, b };
+	if (number == CUDA_F32)
+		((float *)p)[at] = a;
+	else
+		((uint16_t *)p)[at] = (uint16_t)(number == CUDA_F16
+							 ? pack_f16(a, 0.f)
+							 : pack_bf16(a, 0.f));
 }
 
-DEV void store_one(uint16_t *p, float a)
+/* Number @at of such a row, and the pair that begins there. */
+DEV float load_one(const void *p, size_t at, enum cuda_number number)
 {
-	*p = (uint16_t)pack_bf16(a, 0.f);
+	uint16_t h;
+
+	if (number == CUDA_F32)
+		return ((const float *)p)[at];
+	h = ((const uint16_t *)p)[at];
+	return number == CUDA_F16 ? widen_f16(h) : low_bf16(h);
 }
 
-DEV void store_one(float *p, float a)
+DEV float2 load_pair(const void *p, size_t at, enum cuda_number number)
 {
-	*p = a;
+	uint32_t u;
+
+	if (number == CUDA_F32)
+		return *(const float2 *)((const float *)p + at);
+	u = *(const uint32_t *)((const uint16_t *)p + at);
+	if (number == CUDA_F16)
+		return float2{ widen_f16((uint16_t)u),
+			       widen_f16((uint16_t)(u >> 16)) };
+	return float2{ low_bf16(u), high_bf16(u) };
 }
 
 #endif

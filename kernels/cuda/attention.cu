@@ -19,9 +19,7 @@ int cuda_attention(const struct cuda_attention_args *args, void *stream)
 {
 	if (args->nr_work < 1 || args->nr_work > 65535 ||
 	    args->nr_kv_heads < 1 || args->nr_heads % args->nr_kv_heads ||
-	    args->max_tiles < 1 || args->tiles_per_warp < 1 ||
-	    args->window < 0 ||
-	    (args->number != CUDA_BF16 && args->number != CUDA_F32))
+	    args->max_tiles < 1 || args->tiles_per_warp < 1 || args->window < 0)
 		return -EINVAL;
 	switch (args->head_dim) {
 	case 16:

@@ -341,10 +341,10 @@ DEV void attention_store_part(const struct cuda_attention_args &p,
 			continue;
 #pragma unroll
 		for (int j = 0; j < COLS / 8; j++)
-			store_pair(dst + 8 * j, r.o[4 * j + 2 * h],
-				   r.o[4 * j + 2 * h + 1]);
+			store_pair(dst, 8 * j, r.o[4 * j + 2 * h],
+				   r.o[4 * j + 2 * h + 1], CUDA_F32);
 		if (t4 == 0)
-			store_pair(p.state + slot * 2, r.m[h], r.l[h]);
+			store_pair(p.state, slot * 2, r.m[h], r.l[h], CUDA_F32);
 	}
 }
 
@@ -414,16 +414,10 @@ DEV void attention_store(const struct cuda_attention_args &p,
 		if (t.see[h] < 0)
 			continue;
 #pragma unroll
-		for (int j = 0; j < COLS / 8; j++) {
-			float a = r.o[4 * j + 2 * h] * inverse;
-			float b = r.o[4 * j + 2 * h + 1] * inverse;
-
-			if (p.number == CUDA_F32)
-				store_pair((float *)p.out + at + 8 * j, a, b);
-			else
-				store_pair((uint16_t *)p.out + at + 8 * j, a,
-					   b);
-		}
+		for (int j = 0; j < COLS / 8; j++)
+			store_pair(p.out, at + 8 * j,
+				   r.o[4 * j + 2 * h] * inverse,
+				   r.o[4 * j + 2 * h + 1] * inverse, p.number);
 	}
 }
 

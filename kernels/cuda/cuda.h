@@ -31,10 +31,10 @@ struct cuda_norm_args {
 	float *x;	   /* [rows, dim] */
 	const uint16_t *d; /* optional: [rows, dim] bf16 */
 	const void *w;	   /* [dim] of @w_number */
-	uint16_t *y;	   /* [rows, dim] bf16 */
+	void *y;	   /* [rows, dim] of @y_number */
 	int rows, dim;	   /* dim: even, at most CUDA_MAX_DIM */
 	float eps;
-	enum cuda_number w_number;
+	enum cuda_number w_number, y_number;
 };
 
 int cuda_residual_norm(const struct cuda_norm_args *args, void *stream);
@@ -45,10 +45,10 @@ struct cuda_embed_args {
 	const uint32_t *token; /* [rows]; vocab and above are read as 0 */
 	const void *w;	       /* [dim] of @w_number */
 	float *x;	       /* [rows, dim] */
-	uint16_t *y;	       /* [rows, dim] bf16 */
+	void *y;	       /* [rows, dim] of @y_number */
 	int rows, dim, vocab;  /* dim as above */
 	float eps;
-	enum cuda_number embed_number, w_number;
+	enum cuda_number embed_number, w_number, y_number;
 };
 
 int cuda_embed_norm(const struct cuda_embed_args *args, void *stream);
@@ -69,6 +69,7 @@ enum cuda_form {
 	CUDA_W_RUNS8_WIDE, /* a scale for 32 columns; CUDA_RUNS_WIDE */
 	CUDA_W_RUNS4,	   /* -8..7, a scale for 32 columns; CUDA_RUNS */
 	CUDA_W_RUNS4_MIN,  /* 0..15, and a minimum; CUDA_RUNS */
+	CUDA_W_F16,	   /* the input is f16 as well */
 };
 
 /* Codes of an input: of a row, rule P1 over all of it; or P1, L 127 or 32767 */
@@ -83,7 +84,7 @@ struct cuda_quantize_args {
 	void *codes;   /* [rows, k / 64 upward] of layout_input(wide) bytes */
 	int rows, k;   /* k: of 8, CUDA_RUNS of 32 */
 	enum cuda_codes kind;
-	enum cuda_number number; /* CUDA_BF16 or CUDA_F32 */
+	enum cuda_number number;
 };
 
 int cuda_quantize(const struct cuda_quantize_args *args, void *stream);
@@ -105,11 +106,11 @@ struct cuda_gemm_args {
 	const void *w; /* [n, k] packed and made up: layout.h */
 	/* [n], int4 [k / 128, n], made up; not of bf16 and RUNS */
 	const float *scale;
-	const void *x;	  /* [.., k] bf16, or codes of it, a row a token */
+	const void *x;	  /* [.., k] bf16, f16 or codes, a row a token */
 	void *y;	  /* [tokens, ldy] of @out */
 	int n, k, tokens; /* n: any, CUDA_SWIGLU of 16; k: of 8, RUNS of 32 */
 	enum cuda_form form;
-	enum cuda_number out;  /* CUDA_BF16 or CUDA_F32 */
+	enum cuda_number out;
 	enum cuda_end end;     /* CUDA_ADD: out is CUDA_F32 */
 	const float *bias;     /* optional: [n] */
 	const uint32_t *x_row; /* optional: [tokens] the row of x of each */
@@ -169,13 +170,13 @@ struct cuda_attention_args {
 	void *out;    /* [T, nr_heads, head_dim] of @number */
 	size_t block_stride; /* numbers from a block to the next */
 	int table_stride, nr_heads, nr_kv_heads;
-	int nr_work;		 /* W, at most 65535 */
-	int max_tiles;		 /* of the longest context here */
-	int tiles_per_warp;	 /* free: it changes no bit */
-	float scale;		 /* of the model, times log2(e) */
-	enum cuda_number number; /* CUDA_BF16 or CUDA_F32 */
-	int head_dim;		 /* 16, 32, 64, 80, 96, 128, 256 */
-	int window; /* a token sees itself and window - 1 before; 0: all */
+	int nr_work;	    /* W, at most 65535 */
+	int max_tiles;	    /* of the longest context here */
+	int tiles_per_warp; /* free: it changes no bit */
+	float scale;	    /* of the model, times log2(e) */
+	enum cuda_number number;
+	int head_dim; /* 16, 32, 64, 80, 96, 128, 256 */
+	int window;   /* a token sees itself and window - 1 before; 0: all */
 	/* optional: [T] ascending in a sequence; else they end context_len */
 	const uint32_t *position;
 };

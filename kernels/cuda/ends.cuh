@@ -13,12 +13,10 @@
 
 DEV void ends_put(const struct cuda_gemm_args &p, size_t at, float v)
 {
-	if (p.out == CUDA_BF16)
-		store_one((uint16_t *)p.y + at, v);
-	else if (p.end == CUDA_ADD)
+	if (p.end == CUDA_ADD)
 		((float *)p.y)[at] += v;
 	else
-		store_one((float *)p.y + at, v);
+		store_one(p.y, at, v, p.out);
 }
 
 /* The products of @token with rows @row and @row + 8, scaled and with bias. */

@@ -37,8 +37,6 @@ static int gemm_form(const struct cuda_gemm_args *args, void *stream)
 /* How the answer is to end fits its numbers and sizes. */
 static bool gemm_ends(const struct cuda_gemm_args *args)
 {
-	if (args->out != CUDA_BF16 && args->out != CUDA_F32)
-		return false;
 	switch (args->end) {
 	case CUDA_STORE:
 		return true;
@@ -58,6 +56,8 @@ int cuda_gemm(const struct cuda_gemm_args *args, void *stream)
 	switch (args->form) {
 	case CUDA_W_BF16:
 		return gemm_form<weight_bf16>(args, stream);
+	case CUDA_W_F16:
+		return gemm_form<weight_f16>(args, stream);
 	case CUDA_W_INT8:
 		return gemm_form<weight_int8>(args, stream);
 	case CUDA_W_FP8:

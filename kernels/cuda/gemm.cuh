@@ -96,7 +96,8 @@ template <class W, int WARPS, int TILES, int STAGES> struct gemm_ring {
 				 t + layout_tile(lane % 8, 4 + lane / 8));
 #pragma unroll
 			for (int i = 0; i < 4; i++)
-				mma(sum[j], a[i], b[2 * i], b[2 * i + 1]);
+				W::multiply(sum[j], a[i], b[2 * i],
+					    b[2 * i + 1]);
 		}
 	}
 };

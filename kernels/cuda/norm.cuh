@@ -39,20 +39,6 @@ DEV float norm_sum(float sum)
 	return sum;
 }
 
-/* The pair @i of a row at @p of numbers of the kind @number. */
-DEV float2 norm_load(const void *p, size_t i, enum cuda_number number)
-{
-	uint32_t u;
-
-	if (number == CUDA_F32)
-		return ((const float2 *)p)[i];
-	u = ((const uint32_t *)p)[i];
-	if (number == CUDA_F16)
-		return float2{ widen_f16((uint16_t)u),
-			       widen_f16((uint16_t)(u >> 16)) };
-	return float2{ low_bf16(u), high_bf16(u) };
-}
-
 /* This thread's share of a row. */
 template <int PAIRS> struct norm_share {
 	float2 x[PAIRS], w[PAIRS];
@@ -69,10 +55,12 @@ template <int PAIRS> struct norm_share {
 #pragma unroll
 		for (int i = 0; i < PAIRS; i++)
 			if (at(i) < pairs)
-				w[i] = norm_load(p, at(i), number);
+				w[i] = load_pair(p, 2 * at(i), number);
 	}
 
-	DEV_MEMBER void finish(uint16_t *y, float eps) const
+	/* @first: of the row in @y */
+	DEV_MEMBER void finish(void *y, size_t first, enum cuda_number number,
+			       float eps) const
 	{
 		float sum = 0, r;
 
@@ -87,8 +75,9 @@ template <int PAIRS> struct norm_share {
 #pragma unroll
 		for (int i = 0; i < PAIRS; i++)
 			if (at(i) < pairs)
-				store_pair(y + 2 * at(i), x[i].x * r * w[i].x,
-					   x[i].y * r * w[i].y);
+				store_pair(y, first + 2 * at(i),
+					   x[i].x * r * w[i].x,
+					   x[i].y * r * w[i].y, number);
 	}
 };
 
@@ -120,7 +109,7 @@ __global__ void __launch_bounds__(NORM_THREADS)
 		}
 	}
 	pdl_go();
-	s.finish(p.y + first, p.eps);
+	s.finish(p.y, first, p.y_number, p.eps);
 }
 
 /* As above. */
@@ -142,12 +131,12 @@ __global__ void __launch_bounds__(NORM_THREADS)
 	for (int i = 0; i < PAIRS; i++) {
 		if (s.at(i) >= s.pairs)
 			continue;
-		s.x[i] = norm_load(p.embed, id * s.pairs + s.at(i),
+		s.x[i] = load_pair(p.embed, 2 * (id * s.pairs + s.at(i)),
 				   p.embed_number);
 		x[s.at(i)] = s.x[i];
 	}
 	pdl_go();
-	s.finish(p.y + first, p.eps);
+	s.finish(p.y, first, p.y_number, p.eps);
 }
 
 #endif

@@ -19,7 +19,7 @@ static const struct form {
 	[CUDA_W_ROWS8] = { 8, 0, 0 },	    [CUDA_W_RUNS8] = { 8, 32, 0 },
 	[CUDA_W_RUNS8_MIN] = { 8, 32, 1 },  [CUDA_W_RUNS8_16] = { 8, 16, 0 },
 	[CUDA_W_RUNS8_WIDE] = { 8, 32, 0 }, [CUDA_W_RUNS4] = { 4, 32, 0 },
-	[CUDA_W_RUNS4_MIN] = { 4, 32, 1 },
+	[CUDA_W_RUNS4_MIN] = { 4, 32, 1 },  [CUDA_W_F16] = { 16, 0, 0 },
 };
 
 /* Columns are made up to a stage; int4's to a group of two. */
@@ -46,7 +46,7 @@ size_t pack_scales(enum cuda_form form, int rows, int cols)
 {
 	int groups = whole_cols(form, cols) / LAYOUT_GROUP;
 
-	if (form == CUDA_W_BF16 || forms[form].run)
+	if (forms[form].bits == 16 || forms[form].run)
 		return 0;
 	return (size_t)layout_rows(rows) * (form == CUDA_W_INT4 ? groups : 1);
 }
@@ -54,8 +54,10 @@ size_t pack_scales(enum cuda_form form, int rows, int cols)
 int pack_form(enum weight_type type, enum cuda_form *ret)
 {
 	switch (type) {
-	case WEIGHT_F32:
 	case WEIGHT_F16:
+		*ret = CUDA_W_F16;
+		return 0;
+	case WEIGHT_F32:
 	case WEIGHT_BF16:
 		*ret = CUDA_W_BF16;
 		return 0;
@@ -112,7 +114,7 @@ int pack_row(const struct pack_place *place, int row)
  * Row @row of 16 bits: in each 16 columns, columns t, t + 1 and t + 8, t + 9
  * are words of lane row % 8 * 4 + t / 2 (layout_weight, four columns at once).
  */
-static void row_bf16(const struct pack *p, int row, const float *src)
+static void row_16(const struct pack *p, int row, const float *src)
 {
 	int cols = layout_cols(16, p->cols);
 	uint16_t *dst = (uint16_t *)p->w +
@@ -123,7 +125,8 @@ static void row_bf16(const struct pack *p, int row, const float *src)
 		int lane = c % 8 / 2, reg = c / 8 % 2 * 2;
 
 		dst[c / 16 * 256 + lane * 8 + reg * 2 + c % 2] =
-			f32_to_bf16(src[c]);
+			p->form == CUDA_W_F16 ? f32_to_f16(src[c])
+					      : f32_to_bf16(src[c]);
 	}
 }
 
@@ -196,7 +199,7 @@ static int is_made_from(enum cuda_form form, enum weight_type type)
 {
 	enum cuda_form own;
 
-	if (form == CUDA_W_BF16 || form == CUDA_W_ROWS8)
+	if (forms[form].bits == 16 || form == CUDA_W_ROWS8)
 		return 1;
 	return forms[form].run && !pack_form(type, &own) && own == form;
 }
@@ -217,8 +220,8 @@ int pack_weight(const struct pack *p, const struct weight *w,
 			continue;
 		}
 		weight_row(w, (uint32_t)r, scratch);
-		if (p->form == CUDA_W_BF16)
-			row_bf16(p, to, scratch);
+		if (forms[p->form].bits == 16)
+			row_16(p, to, scratch);
 		else
 			row_codes(p, to, scratch);
 	}

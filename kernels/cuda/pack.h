@@ -41,15 +41,15 @@ int pack_row(const struct pack_place *place, int row);
 
 /*
  * The form in which the device has the numbers of @type: packed ones code for
- * code and scale for scale, plain ones as bf16.  -ENOTSUP: none (Q2_K).
+ * code and scale for scale, F16 as it is, F32 as bf16.  -ENOTSUP: none (Q2_K).
  */
 int pack_form(enum weight_type type, enum cuda_form *ret);
 
 /*
- * Rows [row, row + count) of @w, each as it goes.  CUDA_W_BF16: of any type, to
- * nearest even; CUDA_W_ROWS8: of any type, rule P1 of ops.h over a whole row;
- * RUNS: of the types for which pack_form() says so.  @scratch: [w->cols].
- * -EINVAL where the form is not made from such weights.
+ * Rows [row, row + count) of @w, each as it goes.  CUDA_W_BF16 and CUDA_W_F16:
+ * of any type, to nearest even; CUDA_W_ROWS8: of any type, rule P1 of ops.h
+ * over a whole row; RUNS: of the types for which pack_form() says so.
+ * @scratch: [w->cols].  -EINVAL where the form is not made from such weights.
  */
 int pack_weight(const struct pack *p, const struct weight *w,
 		const struct pack_place *place, int row, int count,

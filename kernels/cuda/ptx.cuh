@@ -61,6 +61,15 @@ DEV uint32_t pack_bf16(float lo, float hi)
 	return r;
 }
 
+/* Two floats to f16, to nearest even. */
+DEV uint32_t pack_f16(float lo, float hi)
+{
+	uint32_t r;
+
+	asm("cvt.rn.f16x2.f32 %0, %1, %2;" : "=r"(r) : "f"(hi), "f"(lo));
+	return r;
+}
+
 /* a * b + c for two bf16 each, rounded once. */
 DEV uint32_t fma_bf16x2(uint32_t a, uint32_t b, uint32_t c)
 {
@@ -76,10 +85,20 @@ DEV uint32_t fma_bf16x2(uint32_t a, uint32_t b, uint32_t c)
  *	a: [16 rows, 16 k]  a[0] (g, t..t+1)  a[1] (g+8, ..)  a[2], a[3] at k+8
  *	b: [16 k, 8 cols]   b0 (t..t+1, g)    b1 at k+8
  *	d: [16 rows, 8 cols] d[0], d[1] (g, t..t+1)  d[2], d[3] (g+8, ..)
+ * _f16: the same of f16.
  */
 DEV void mma(float d[4], const uint32_t a[4], uint32_t b0, uint32_t b1)
 {
 	asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 "
+		     "{%0,%1,%2,%3},{%4,%5,%6,%7},{%8,%9},{%0,%1,%2,%3};"
+		     : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
+		     : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0),
+		       "r"(b1));
+}
+
+DEV void mma_f16(float d[4], const uint32_t a[4], uint32_t b0, uint32_t b1)
+{
+	asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 "
 		     "{%0,%1,%2,%3},{%4,%5,%6,%7},{%8,%9},{%0,%1,%2,%3};"
 		     : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
 		     : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0),

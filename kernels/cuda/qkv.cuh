@@ -34,7 +34,7 @@ struct qkv_place {
 				   : layout_kv(head_dim, token, d / 8) / 2 +
 					     d % 8;
 
-		store_one(p + at, v);
+		store_one(p, at, v, CUDA_BF16);
 	}
 };
 

@@ -8,8 +8,7 @@ int cuda_quantize(const struct cuda_quantize_args *args, void *stream)
 	int whole = args->kind == CUDA_ROWS ? 8 : 32;
 
 	if (args->rows < 1 || args->k < 1 || args->k % whole ||
-	    args->kind > CUDA_RUNS_WIDE ||
-	    (args->number != CUDA_BF16 && args->number != CUDA_F32))
+	    args->kind > CUDA_RUNS_WIDE)
 		return -EINVAL;
 	return launch(quantize, args->rows, QUANTIZE_THREADS, QUANTIZE_SMEM,
 		      *args, stream);

@@ -37,9 +37,7 @@ DEV float quantize_load(const struct cuda_quantize_args &p, int col)
 
 	if (col >= p.k)
 		return 0;
-	if (p.number == CUDA_F32)
-		return ((const float *)p.x)[at];
-	return low_bf16(((const uint16_t *)p.x)[at]);
+	return load_one(p.x, at, p.number);
 }
 
 /* The largest of the whole row, in every thread. */

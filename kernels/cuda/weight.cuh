@@ -7,13 +7,23 @@
  *	GROUPED	 a scale for each row and LAYOUT_GROUP columns; the chain of a
  *		 group is folded by it
  *	unpack() the i-th A fragment of a piece of 16 bytes, as bf16, exactly
+ *	multiply() mma of what was unpacked with tokens of the same kind
  */
 #ifndef KERNELS_CUDA_WEIGHT_CUH
 #define KERNELS_CUDA_WEIGHT_CUH
 
 #include "kernels/cuda/arith.cuh"
 
-struct weight_bf16 {
+/* All but f16 multiply as bf16. */
+struct weight_as_bf16 {
+	DEV void multiply(float d[4], const uint32_t a[4], uint32_t b0,
+			  uint32_t b1)
+	{
+		mma(d, a, b0, b1);
+	}
+};
+
+struct weight_bf16 : weight_as_bf16 {
 	static constexpr int BITS = 16;
 	static constexpr bool SCALED = false, GROUPED = false;
 	DEV void unpack(uint32_t a[4], const char *piece, int i)
@@ -24,8 +34,24 @@ struct weight_bf16 {
 	}
 };
 
+/* f16, with tokens of f16: bf16 has three places less. */
+struct weight_f16 {
+	static constexpr int BITS = 16;
+	static constexpr bool SCALED = false, GROUPED = false;
+	DEV void unpack(uint32_t a[4], const char *piece, int i)
+	{
+		weight_bf16::unpack(a, piece, i);
+	}
+
+	DEV void multiply(float d[4], const uint32_t a[4], uint32_t b0,
+			  uint32_t b1)
+	{
+		mma_f16(d, a, b0, b1);
+	}
+};
+
 /* Two's complement: (128 + lower seven bits) - (128, or 256 for a set sign). */
-struct weight_int8 {
+struct weight_int8 : weight_as_bf16 {
 	static constexpr int BITS = 8;
 	static constexpr bool SCALED = true, GROUPED = false;
 	DEV void unpack(uint32_t a[4], const char *piece, int i)
@@ -43,7 +69,7 @@ struct weight_int8 {
 };
 
 /* e4m3: its bits in bf16's places are the value / 2^120; subnormals too. */
-struct weight_fp8 {
+struct weight_fp8 : weight_as_bf16 {
 	static constexpr int BITS = 8;
 	static constexpr bool SCALED = true, GROUPED = false;
 	DEV void unpack(uint32_t a[4], const char *piece, int i)
@@ -61,7 +87,7 @@ struct weight_fp8 {
 };
 
 /* 0..15, less 8. */
-struct weight_int4 {
+struct weight_int4 : weight_as_bf16 {
 	static constexpr int BITS = 4;
 	static constexpr bool SCALED = false, GROUPED = true;
 	DEV void unpack(uint32_t a[4], const char *piece, int i)

@@ -473,7 +473,7 @@ TEST(it_does_not_matter_where_blocks_lie)
 	CHECK(same_bits(f.out.host, g.out.host));
 }
 
-TEST(an_answer_in_bf16_is_the_one_in_F32_rounded)
+TEST(an_answer_in_16_bits_is_the_one_in_F32_rounded)
 {
 	fixture f(67);
 	array<uint16_t> out(f.out.host.size());
@@ -490,6 +490,11 @@ TEST(an_answer_in_bf16_is_the_one_in_F32_rounded)
 	out.fetch();
 	for (size_t i = 0; i < out.host.size(); i++)
 		CHECK_EQ(out[i], to_bf16(f.out[i]));
+	args.number = CUDA_F16;
+	CHECK(ran(cuda_attention(&args, NULL)));
+	out.fetch();
+	for (size_t i = 0; i < out.host.size(); i++)
+		CHECK_EQ(out[i], f32_to_f16(f.out[i]));
 }
 
 TEST(attention_refuses_what_it_cannot_run)

@@ -373,6 +373,39 @@ TEST(codes_take_each_bit_once)
 	}
 }
 
+TEST(codes_of_f16_and_F32_are_those_of_bf16)
+{
+	inputs in(5, 96, CUDA_RUNS);
+	std::vector<char> want;
+	array<float> f32((size_t)5 * 96);
+	array<uint16_t> f16(f32.host.size());
+	struct cuda_quantize_args args = {
+		f32.device, in.codes.device, 5, 96, CUDA_RUNS, CUDA_F32
+	};
+
+	for (size_t i = 0; i < f32.host.size(); i++) {
+		f16[i] = f32_to_f16(in.f32[i]);
+		in.x[i] = to_bf16(f16_to_f32(f16[i]));
+		f32[i] = mma_widen(in.x[i]); /* exact in all three */
+		f16[i] = f32_to_f16(f32[i]);
+		if (f16_to_f32(f16[i]) != f32[i])
+			in.x[i] = f16[i] = 0, f32[i] = 0;
+	}
+	in.widen();
+	f32.send();
+	f16.send();
+	CHECK(in.run());
+	want = in.codes.host;
+	CHECK(ran(cuda_quantize(&args, NULL)));
+	in.codes.fetch();
+	CHECK(same_bits(in.codes.host, want));
+	args.x = f16.device;
+	args.number = CUDA_F16;
+	CHECK(ran(cuda_quantize(&args, NULL)));
+	in.codes.fetch();
+	CHECK(same_bits(in.codes.host, want));
+}
+
 TEST(what_has_no_form_is_refused)
 {
 	enum cuda_form form;

@@ -21,10 +21,9 @@ struct form {
 };
 
 static const struct form forms[] = {
-	{ "bf16", CUDA_W_BF16, 16 },
-	{ "int8", CUDA_W_INT8, 8 },
-	{ "fp8", CUDA_W_FP8, 8 },
-	{ "int4", CUDA_W_INT4, 4 },
+	{ "bf16", CUDA_W_BF16, 16 }, { "int8", CUDA_W_INT8, 8 },
+	{ "fp8", CUDA_W_FP8, 8 },    { "int4", CUDA_W_INT4, 4 },
+	{ "f16", CUDA_W_F16, 16 },
 };
 
 /* The value of a code. */
@@ -43,6 +42,8 @@ static double decode(enum cuda_form form, int code)
 			     (exponent ? exponent : 1) - 10);
 	case CUDA_W_INT4:
 		return code - 8;
+	case CUDA_W_F16:
+		return f16_to_f32((uint16_t)code);
 	default:
 		return NAN;
 	}
@@ -55,6 +56,8 @@ static int encode(enum cuda_form form, float v)
 
 	if (form == CUDA_W_BF16)
 		return to_bf16(v);
+	if (form == CUDA_W_F16)
+		return f32_to_f16(v);
 	if (form == CUDA_W_INT4)
 		return (int)lrintf(v * 7.5f + 7.5f);
 	code = (int)floorf(v * 128) & 255;
@@ -82,7 +85,16 @@ struct fixture {
 				put(r, c);
 		w.send();
 		scale.send();
-		fill_bf16(x, 8, 1);
+		for (size_t i = 0; i < x.host.size(); i++)
+			x[i] = form.form == CUDA_W_F16 ? f32_to_f16(noise(8, i))
+						       : to_bf16(noise(8, i));
+		x.send();
+	}
+
+	double token(size_t i)
+	{
+		return form.form == CUDA_W_F16 ? f16_to_f32(x[i])
+					       : mma_widen(x[i]);
 	}
 
 	void put(int r, int c)
@@ -96,7 +108,7 @@ struct fixture {
 		if (form.bits == 16)
 			w[at + 1] = (char)(code >> 8);
 		want[i] = decode(form.form, code);
-		if (form.form != CUDA_W_BF16)
+		if (form.bits != 16)
 			want[i] *=
 				scale[grouped ? c / LAYOUT_GROUP * N + r : r];
 	}
@@ -114,7 +126,8 @@ struct fixture {
 			 CUDA_F32,
 			 CUDA_STORE,
 			 nullptr,
-			 nullptr };
+			 nullptr,
+			 0 };
 	}
 
 	/* rows first .. first + tokens - 1 of y */
@@ -148,7 +161,7 @@ struct fixture {
 
 		for (int c = 0; c < K; c++)
 			sum += want[(size_t)r * K + c] *
-			       mma_widen(x[(size_t)t * K + c]);
+			       token((size_t)t * K + c);
 		worse(worst, fabs(y[(size_t)t * N + r] - sum));
 		*largest = fmax(*largest, fabs(sum));
 	}
@@ -262,9 +275,10 @@ TEST(warps_tiles_and_stages_change_no_bit)
 	other_instances<weight_int8>(forms[1]);
 	other_instances<weight_fp8>(forms[2]);
 	other_instances<weight_int4>(forms[3]);
+	other_instances<weight_f16>(forms[4]);
 }
 
-TEST(an_answer_in_bf16_is_the_one_in_F32_rounded)
+TEST(an_answer_in_16_bits_is_the_one_in_F32_rounded)
 {
 	fixture f(forms[1]);
 	array<uint16_t> y((size_t)8 * N);
@@ -276,6 +290,11 @@ TEST(an_answer_in_bf16_is_the_one_in_F32_rounded)
 	y.fetch();
 	for (int i = 0; i < 8 * N; i++)
 		CHECK_EQ(y[i], to_bf16(f.y[i]));
+	args.out = CUDA_F16;
+	CHECK(ran(cuda_gemm(&args, NULL)));
+	y.fetch();
+	for (int i = 0; i < 8 * N; i++)
+		CHECK_EQ(y[i], f32_to_f16(f.y[i]));
 }
 
 TEST(gemm_refuses_what_it_cannot_run)

@@ -62,6 +62,7 @@ try . gemm gemm.cu 's/(args->tokens + 8 \* TILES - 1)/args->tokens/' "too few ti
 try . gemm layout.h 's/((chunk ^ (row \& 7)) << 4)/(chunk << 4)/' "a tile without swizzle"
 try . gemm weight.cuh 's/0xc308c308/0xc307c307/' "a zero point off by one"
 try . gemm weight.cuh 's/(w \& 0x00800080) << 8/0/' "a lost sign"
+try . gemm weight.cuh 's/mma_f16(d/mma(d/' "f16 taken for bf16"
 try + gemm/ends gemm.cuh 's/ && col < p.k//' "a read past the last column"
 try . gemm/ends gemm.cuh 's/p.x_row\[token\]/token/' "rows that are not picked"
 try . gemm/ends ends.cuh 's/silu_mul(a, b)/silu_mul(b, a)/' "up for gate"

@@ -35,7 +35,8 @@ struct fixture {
 		struct cuda_norm_args args = { x.device + at, d.device + at,
 					       w.device,      y.device + at,
 					       rows,	      dim,
-					       1e-5f,	      CUDA_BF16 };
+					       1e-5f,	      CUDA_BF16,
+					       CUDA_BF16 };
 
 		for (size_t i = 0; i < x.host.size(); i++)
 			x[i] = input(i);
@@ -221,6 +222,27 @@ TEST(an_embedding_of_any_kind_of_numbers_gives_the_same_bits)
 		CHECK(e.run(number));
 		CHECK(same_bits(y, e.y.host));
 	}
+}
+
+TEST(a_norm_in_16_bits_is_the_one_in_F32_rounded)
+{
+	embedding e(192);
+	array<float> y((size_t)192 * ROWS);
+	struct cuda_norm_args args = { e.x.device, nullptr,  e.w.device,
+				       y.device,   ROWS,     192,
+				       1e-5f,	   CUDA_F32, CUDA_F32 };
+
+	CHECK(e.run(CUDA_F32)); /* x, and y of bf16 */
+	CHECK(ran(cuda_residual_norm(&args, NULL)));
+	y.fetch();
+	for (size_t i = 0; i < y.host.size(); i++)
+		CHECK_EQ(e.y[i], to_bf16(y[i]));
+	args.y = e.y.device;
+	args.y_number = CUDA_F16;
+	CHECK(ran(cuda_residual_norm(&args, NULL)));
+	e.y.fetch();
+	for (size_t i = 0; i < y.host.size(); i++)
+		CHECK_EQ(e.y[i], f32_to_f16(y[i]));
 }
 
 TEST(norm_refuses_what_it_cannot_run)

@@ -121,6 +121,11 @@ DEV float widen_f16(uint16_t h)
 	return f16_to_f32(h);
 }
 
+DEV uint32_t pack_f16(float lo, float hi)
+{
+	return f32_to_f16(lo) | (uint32_t)f32_to_f16(hi) << 16;
+}
+
 DEV uint32_t emu_bf16(float f)
 {
 	uint32_t u = as_uint(f);
@@ -145,6 +150,7 @@ DEV uint32_t fma_bf16x2(uint32_t a, uint32_t b, uint32_t c)
 struct emu_mma_in {
 	uint32_t a[4], b[2];
 	float c[4];
+	bool f16;
 };
 
 struct emu_mma_out {
@@ -155,17 +161,20 @@ struct emu_mma_out {
 inline void emu_mma_warp(const emu_mma_in *const *in, emu_mma_out *const *out)
 {
 	float a[16][16], b[8][16];
+	auto widen = [=](uint32_t h) {
+		return in[0]->f16 ? f16_to_f32((uint16_t)h) : mma_widen(h);
+	};
 
 	for (int l = 0; l < 32; l++)
 		for (int half = 0; half < 2; half++) {
 			int g = l / 4, t = l % 4 * 2 + half, shift = 16 * half;
 
 			for (int r = 0; r < 4; r++)
-				a[g + r % 2 * 8][t + r / 2 * 8] = mma_widen(
-					in[l]->a[r] >> shift & 0xffff);
+				a[g + r % 2 * 8][t + r / 2 * 8] =
+					widen(in[l]->a[r] >> shift & 0xffff);
 			for (int r = 0; r < 2; r++)
-				b[g][t + r * 8] = mma_widen(
-					in[l]->b[r] >> shift & 0xffff);
+				b[g][t + r * 8] =
+					widen(in[l]->b[r] >> shift & 0xffff);
 		}
 	for (int l = 0; l < 32; l++)
 		for (int i = 0; i < 4; i++)
@@ -175,17 +184,35 @@ inline void emu_mma_warp(const emu_mma_in *const *in, emu_mma_out *const *out)
 	emu::counts.mma++;
 }
 
-DEV void mma(float d[4], const uint32_t a[4], uint32_t b0, uint32_t b1, SITE)
+inline void emu_mma(float d[4], const emu_mma_in &in, emu::site at)
 {
-	emu_mma_in in = { { a[0], a[1], a[2], a[3] },
-			  { b0, b1 },
-			  { d[0], d[1], d[2], d[3] } };
 	emu_mma_out out = emu::collective<emu_mma_in, emu_mma_out>(
-		~0u, { file, line }, in,
+		~0u, at, in,
 		[](const emu_mma_in *const *from, emu_mma_out *const *to,
 		   uint32_t) { emu_mma_warp(from, to); });
 
 	memcpy(d, out.d, sizeof out.d);
+}
+
+DEV void mma(float d[4], const uint32_t a[4], uint32_t b0, uint32_t b1, SITE)
+{
+	emu_mma(d,
+		{ { a[0], a[1], a[2], a[3] },
+		  { b0, b1 },
+		  { d[0], d[1], d[2], d[3] },
+		  false },
+		{ file, line });
+}
+
+DEV void mma_f16(float d[4], const uint32_t a[4], uint32_t b0, uint32_t b1,
+		 SITE)
+{
+	emu_mma(d,
+		{ { a[0], a[1], a[2], a[3] },
+		  { b0, b1 },
+		  { d[0], d[1], d[2], d[3] },
+		  true },
+		{ file, line });
 }
 
 /* ---- integers of 8 bits, exact */
@@ -221,8 +248,8 @@ inline void emu_imma_warp(const emu_imma_in *const *in,
 				a[g + r % 2 * 8][k + r / 2 * 16] =
 					emu_byte(in[l]->a[r], i, false);
 			for (int r = 0; r < 2; r++)
-				b[g][k + r * 16] = emu_byte(
-					in[l]->b[r], i, in[l]->is_unsigned);
+				b[g][k + r * 16] = emu_byte(in[l]->b[r], i,
+							    in[l]->is_unsigned);
 		}
 	for (int l = 0; l < 32; l++)
 		for (int i = 0; i < 4; i++) {
