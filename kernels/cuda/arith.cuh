@@ -16,6 +16,16 @@ DEV uint32_t add_bf16x2(uint32_t a, uint32_t b)
 	return fma_bf16x2(a, 0x3f803f80u, b);
 }
 
+/*
+ * Signed bytes 0 and 2 as bf16, exactly: (128 + lower seven bits) - (128, or
+ * 256 for a set sign).
+ */
+DEV uint32_t widen_s8x2(uint32_t w)
+{
+	return add_bf16x2((w & 0x007f007f) | 0x43004300,
+			  (w & 0x00800080) | 0xc300c300);
+}
+
 /* The lower and the upper bf16 of a pair, widened. */
 DEV float low_bf16(uint32_t u)
 {

@@ -4,15 +4,22 @@
 
 #include "kernels/cuda/launch.cuh"
 
-template <int DIM>
-static int attention_of(const struct cuda_attention_args *args, void *stream)
+template <int DIM, bool Q8>
+static int attention_run(const struct cuda_attention_args *args, void *stream)
 {
 	dim3 grid((args->max_tiles + args->tiles_per_warp - 1) /
 			  args->tiles_per_warp,
 		  args->nr_kv_heads * CUDA_ATTENTION_SPLIT(DIM), args->nr_work);
 
-	return launch(attention<DIM>, grid, 32, ATTENTION_SMEM(DIM), *args,
-		      stream);
+	return launch(attention<DIM, Q8>, grid, 32,
+		      attention_room<DIM, Q8>::ALL, *args, stream);
+}
+
+template <int DIM>
+static int attention_of(const struct cuda_attention_args *args, void *stream)
+{
+	return args->kv == CUDA_KV_Q8 ? attention_run<DIM, true>(args, stream)
+				      : attention_run<DIM, false>(args, stream);
 }
 
 int cuda_attention(const struct cuda_attention_args *args, void *stream)

@@ -20,6 +20,10 @@
  * columns a warp, as o of more has no room in registers; each such warp makes
  * all scores itself.  Blocks before a window are not read.  Bytes: K (times
  * SPLIT) and V once for each 16 rows.  No GPU has measured it yet.
+ *
+ * K and V of 8 bits (rule K1) are copied as they are and widened to bf16,
+ * which is exact, when their turn comes; the scale of a key multiplies its
+ * score, that of a value its probability before it is rounded.
  */
 #ifndef KERNELS_CUDA_ATTENTION_CUH
 #define KERNELS_CUDA_ATTENTION_CUH
@@ -30,8 +34,14 @@
 
 #define ATTENTION_BLOCKS                                                       \
 	(CUDA_ATTENTION_TILE / KV_BLOCK) /* of a tile; the ring */
-#define ATTENTION_SMEM(head_dim)                                               \
-	((ATTENTION_BLOCKS + 1) * KV_BLOCK * (head_dim)*2) /* and queries */
+
+/* Bytes of shared memory: places of the ring, their codes, the queries. */
+template <int DIM, bool Q8> struct attention_room {
+	static constexpr int PLACE = KV_BLOCK * DIM * 2;
+	static constexpr int CODES = Q8 ? layout_kv8_bytes(DIM) : 0;
+	static constexpr int ALL = ATTENTION_BLOCKS * (PLACE + CODES) +
+				   CUDA_ATTENTION_ROWS * DIM * 2;
+};
 
 static_assert(CUDA_ATTENTION_ROWS == KV_BLOCK,
 	      "queries lie in shared memory as a block of keys does");
@@ -58,7 +68,7 @@ struct attention_task {
 	int begin, end;	 /* tiles with keys that some row sees */
 	int first, last; /* tiles that are this warp's: first .. last - 1 */
 	const int *table;
-	char *ring, *queries;
+	char *ring, *queries, *codes; /* codes: of 8 bits, beside the ring */
 
 	/* of the block of keys that begins at @position */
 	DEV_MEMBER bool wants(int position) const
@@ -68,7 +78,8 @@ struct attention_task {
 
 	DEV_MEMBER bool sees(int h, int position) const
 	{
-		return position <= see[h] && position > see[h] - window;
+		/* in one comparison: what is below 0 becomes large */
+		return (unsigned)(see[h] - position) < (unsigned)window;
 	}
 };
 
@@ -104,7 +115,7 @@ DEV int attention_position(const struct cuda_attention_args &p, int seq, int i)
 	return p.context_len[seq] - (p.query_start[seq + 1] - first) + i;
 }
 
-template <int DIM>
+template <int DIM, bool Q8>
 DEV attention_task attention_take(const struct cuda_attention_args &p)
 {
 	constexpr int SPLIT = CUDA_ATTENTION_SPLIT(DIM);
@@ -141,7 +152,8 @@ DEV attention_task attention_take(const struct cuda_attention_args &p)
 	t.last = t.last < t.end ? t.last : t.end;
 	t.table = p.block_table + (size_t)seq * p.table_stride;
 	t.ring = smem_base();
-	t.queries = t.ring + ATTENTION_BLOCKS * KV_BLOCK * DIM * 2;
+	t.queries = t.ring + ATTENTION_BLOCKS * attention_room<DIM, Q8>::PLACE;
+	t.codes = t.queries + CUDA_ATTENTION_ROWS * DIM * 2;
 	return t;
 }
 
@@ -153,30 +165,91 @@ DEV int attention_look_up(const attention_task &t, int tile)
 	return i * KV_BLOCK < t.len ? t.table[i] : 0;
 }
 
+/* Columns @first .. + COLS of a block of bf16 at @src to @dst. */
+template <int DIM, int COLS>
+DEV void attention_copy(const attention_task &t, char *dst, const char *src,
+			int first, int position)
+{
+	src += first * 16;
+#pragma unroll
+	for (int c = threadIdx.x; c < COLS * 2; c += 32)
+		copy_async(dst + c * 16, src + (c / COLS * DIM + c % COLS) * 16,
+			   position + layout_kv_token(COLS, c) < t.len);
+}
+
+/* The same of codes; two chunks are 16 bytes, both of one token. */
+template <int DIM, int COLS>
+DEV void attention_copy_codes(const attention_task &t, char *dst,
+			      const char *src, int first, int position)
+{
+	constexpr int HALF = COLS / 2;
+
+#pragma unroll
+	for (int c = threadIdx.x; c < COLS; c += 32)
+		copy_async(dst + c * 16,
+			   src + (c / HALF * (DIM / 2) + first / 2 + c % HALF) *
+					   16,
+			   position + layout_kv_token(COLS, 2 * c) < t.len);
+	if (threadIdx.x < KV_BLOCK / 4)
+		copy_async(dst + KV_BLOCK * COLS + threadIdx.x * 16,
+			   src + KV_BLOCK * DIM + threadIdx.x * 16);
+}
+
 /*
  * Start to copy columns @first .. + COLS of K or V (@cache) of block @i of
  * @tile into place i of the ring, as one group, which is empty where the block
  * is not wanted.  There it lies as a block of COLS dimensions.
  */
-template <int DIM, int COLS>
+template <int DIM, int COLS, bool Q8>
 DEV void attention_load(const struct cuda_attention_args &p,
 			const attention_task &t, const uint16_t *cache,
 			int first, int tile, int i, int block)
 {
+	typedef attention_room<DIM, Q8> room;
 	int position = tile * CUDA_ATTENTION_TILE + i * KV_BLOCK;
 
 	if (tile < t.last && t.wants(position)) {
-		const uint16_t *src = cache + block * p.block_stride +
-				      (size_t)t.kv_head * KV_BLOCK * DIM +
-				      first * 8;
+		const char *src =
+			(const char *)(cache + block * p.block_stride) +
+			(size_t)t.kv_head * (Q8 ? room::CODES : room::PLACE);
 
-#pragma unroll
-		for (int c = threadIdx.x; c < COLS * 2; c += 32)
-			copy_async(t.ring + i * KV_BLOCK * DIM * 2 + c * 16,
-				   src + (c / COLS * DIM + c % COLS) * 8,
-				   position + layout_kv_token(COLS, c) < t.len);
+		if (Q8)
+			attention_copy_codes<DIM, COLS>(
+				t, t.codes + i * room::CODES, src, first,
+				position);
+		else
+			attention_copy<DIM, COLS>(t, t.ring + i * room::PLACE,
+						  src, first, position);
 	}
 	copy_commit();
+}
+
+/* Codes that have come, of COLS dimensions, to bf16 in the ring's place. */
+template <int COLS> DEV void attention_widen(char *place, const char *codes)
+{
+#pragma unroll
+	for (int c = threadIdx.x; c < COLS * 2; c += 32) {
+		uint2 v = ((const uint2 *)codes)[c];
+		uint32_t r[4];
+
+#pragma unroll
+		for (int j = 0; j < 4; j++) {
+			uint32_t u = (j < 2 ? v.x : v.y) >> 16 * (j % 2);
+
+			u = (u & 0xff) | (u & 0xff00) << 8;
+			r[j] = widen_s8x2(u);
+		}
+		((uint4 *)place)[c] = uint4{ r[0], r[1], r[2], r[3] };
+	}
+	__syncwarp();
+}
+
+/* The scale of the key of e[c] (attention_tile) of a block of codes. */
+template <int COLS> DEV float attention_scale(const char *codes, int c)
+{
+	const float *scales = (const float *)(codes + KV_BLOCK * COLS);
+
+	return scales[c / 4 * 8 + threadIdx.x % 4 * 2 + c % 2];
 }
 
 template <int DIM>
@@ -252,15 +325,63 @@ DEV void attention_row_sum(float l[2])
 }
 
 /*
+ * Scores of a block of keys from @position on, to powers of 2; what a row does
+ * not see is nothing.  m: the largest so far of both rows.
+ */
+DEV void attention_mask(float e[8], float m[2], const attention_task &t,
+			int position, float scale)
+{
+#pragma unroll
+	for (int c = 0; c < 8; c++) {
+		int at = position + c / 4 * 8 + threadIdx.x % 4 * 2 + c % 2;
+		int h = c / 2 % 2;
+
+		e[c] = t.sees(h, at) ? e[c] * scale : ATTENTION_NONE;
+		m[h] = fmaxf(m[h], e[c]);
+	}
+}
+
+/* Scores to probabilities, which l sums up. */
+DEV void attention_weigh(float e[8], float l[2], const float m[2])
+{
+#pragma unroll
+	for (int c = 0; c < 8; c++) {
+		int h = c / 2 % 2;
+
+		e[c] = m[h] == ATTENTION_NONE ? 0.f
+					      : exp2_negative(e[c] - m[h]);
+		l[h] += e[c];
+	}
+}
+
+/* Probabilities times the scales of their values. */
+template <int COLS>
+DEV void attention_scale_values(float e[8], const char *codes)
+{
+	/* a scale past the context may be anything */
+#pragma unroll
+	for (int c = 0; c < 8; c++)
+		e[c] = e[c] > 0 ? e[c] * attention_scale<COLS>(codes, c) : 0;
+}
+
+/* As an A fragment. */
+DEV void attention_pack(uint32_t a[4], const float e[8])
+{
+#pragma unroll
+	for (int i = 0; i < 4; i++)
+		a[i] = pack_bf16(e[2 * i], e[2 * i + 1]);
+}
+
+/*
  * (m, l, o) of one tile.  The ring holds its K; each place is filled with the
  * block's V as soon as its K is used, then with K of the next tile.
  */
-template <int DIM, int COLS>
+template <int DIM, int COLS, bool Q8>
 DEV void attention_tile(attention_rows<COLS> &r,
 			const struct cuda_attention_args &p,
 			const attention_task &t, int tile)
 {
-	constexpr int PLACE = KV_BLOCK * DIM * 2;
+	typedef attention_room<DIM, Q8> room;
 	int blocks = attention_look_up(t, tile);
 	float s[ATTENTION_BLOCKS][2][4] = {};
 
@@ -268,23 +389,23 @@ DEV void attention_tile(attention_rows<COLS> &r,
 	for (int i = 0; i < ATTENTION_BLOCKS; i++) {
 		int position = tile * CUDA_ATTENTION_TILE + i * KV_BLOCK;
 		int block = __shfl_sync(WHOLE_WARP, blocks, i);
+		char *place = t.ring + i * room::PLACE;
+		const char *codes = t.codes + i * room::CODES;
 
 		copy_wait<ATTENTION_BLOCKS - 1>();
 		__syncwarp();
-		if (t.wants(position))
-			attention_scores<DIM>(s[i], t, t.ring + i * PLACE);
-		__syncwarp();
-		attention_load<DIM, COLS>(p, t, p.v, t.cols, tile, i, block);
-#pragma unroll
-		for (int c = 0; c < 8; c++) {
-			int at = position + c / 4 * 8 + threadIdx.x % 4 * 2 +
-				 c % 2;
-			int h = c / 2 % 2;
-			float &x = s[i][c / 4][c % 4];
-
-			x = t.sees(h, at) ? x * p.scale : ATTENTION_NONE;
-			r.m[h] = fmaxf(r.m[h], x);
+		if (t.wants(position)) {
+			if (Q8)
+				attention_widen<DIM>(place, codes);
+			attention_scores<DIM>(s[i], t, place);
+			for (int c = 0; Q8 && c < 8; c++)
+				s[i][c / 4][c % 4] *=
+					attention_scale<DIM>(codes, c);
 		}
+		__syncwarp();
+		attention_load<DIM, COLS, Q8>(p, t, p.v, t.cols, tile, i,
+					      block);
+		attention_mask(&s[i][0][0], r.m, t, position, p.scale);
 	}
 	attention_row_max(r.m);
 #pragma unroll
@@ -293,25 +414,25 @@ DEV void attention_tile(attention_rows<COLS> &r,
 		int next =
 			__shfl_sync(WHOLE_WARP, blocks, ATTENTION_BLOCKS + i);
 		float *e = &s[i][0][0];
+		uint32_t a[4];
+		char *place = t.ring + i * room::PLACE;
+		const char *codes = t.codes + i * room::CODES;
 
-#pragma unroll
-		for (int c = 0; c < 8; c++) {
-			int h = c / 2 % 2;
-
-			e[c] = r.m[h] == ATTENTION_NONE
-				       ? 0.f
-				       : exp2_negative(e[c] - r.m[h]);
-			r.l[h] += e[c];
-		}
-		uint32_t a[4] = { pack_bf16(e[0], e[1]), pack_bf16(e[2], e[3]),
-				  pack_bf16(e[4], e[5]),
-				  pack_bf16(e[6], e[7]) };
+		attention_weigh(e, r.l, r.m);
+		if (!Q8)
+			attention_pack(a, e);
 		copy_wait<ATTENTION_BLOCKS - 1>();
 		__syncwarp();
-		if (t.wants(position))
-			attention_values<COLS>(r.o, a, t.ring + i * PLACE);
+		if (t.wants(position)) {
+			if (Q8) {
+				attention_widen<COLS>(place, codes);
+				attention_scale_values<COLS>(e, codes);
+				attention_pack(a, e);
+			}
+			attention_values<COLS>(r.o, a, place);
+		}
 		__syncwarp();
-		attention_load<DIM, DIM>(p, t, p.k, 0, tile + 1, i, next);
+		attention_load<DIM, DIM, Q8>(p, t, p.k, 0, tile + 1, i, next);
 	}
 	attention_row_sum(r.l);
 }
@@ -422,7 +543,7 @@ DEV void attention_store(const struct cuda_attention_args &p,
 }
 
 /* grid = (max_tiles / tiles_per_warp upward, nr_kv_heads * SPLIT, W) */
-template <int DIM>
+template <int DIM, bool Q8>
 __global__ void __launch_bounds__(32)
 	attention(const struct cuda_attention_args p)
 {
@@ -435,7 +556,7 @@ __global__ void __launch_bounds__(32)
 	attention_rows<COLS> all = none;
 
 	pdl_wait();
-	t = attention_take<DIM>(p);
+	t = attention_take<DIM, Q8>(p);
 	if (t.first >= t.end)
 		return;
 	bool alone = p.tiles_per_warp >= t.end - t.begin;
@@ -444,12 +565,13 @@ __global__ void __launch_bounds__(32)
 	/* in the first block's group */
 	attention_load_queries<DIM>(p, t);
 	for (int i = 0; i < ATTENTION_BLOCKS; i++)
-		attention_load<DIM, DIM>(p, t, p.k, 0, t.first, i,
-					 __shfl_sync(WHOLE_WARP, blocks, i));
+		attention_load<DIM, DIM, Q8>(p, t, p.k, 0, t.first, i,
+					     __shfl_sync(WHOLE_WARP, blocks,
+							 i));
 	for (int tile = t.first; tile < t.last; tile++) {
 		attention_rows<COLS> r = none;
 
-		attention_tile<DIM, COLS>(r, p, t, tile);
+		attention_tile<DIM, COLS, Q8>(r, p, t, tile);
 		if (alone)
 			attention_fold(all, r);
 		else
@@ -467,6 +589,8 @@ __global__ void __launch_bounds__(32)
 		}
 	}
 	pdl_go();
+	/* anew: what only the end wants had no register until here */
+	t = attention_take<DIM, Q8>(p);
 	attention_store<DIM>(p, t, all);
 }
 

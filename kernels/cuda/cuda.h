@@ -119,6 +119,12 @@ struct cuda_gemm_args {
 
 int cuda_gemm(const struct cuda_gemm_args *args, void *stream);
 
+/* How keys and values are kept. */
+enum cuda_kv {
+	CUDA_KV_BF16,
+	CUDA_KV_Q8, /* rule K1 of ops.h: 8 bits, a scale a token and head */
+};
+
 /*
  * Products with q, k, v to where attention finds them: norm of each head of q
  * and k where there is one, rope, rounded once; q to @q, k and v to the slot of
@@ -133,10 +139,11 @@ struct cuda_qkv_args {
 	const uint32_t *slot;
 	uint16_t *q;	     /* [tokens, nr_heads, head_dim] bf16 */
 	uint16_t *k, *v;     /* as attention has them */
-	size_t block_stride; /* numbers from a block to the next */
+	size_t block_stride; /* from a block to the next, in uint16_t */
 	int tokens, nr_heads, nr_kv_heads;
 	int head_dim, rotary_dim; /* of 16; even, at most head_dim */
 	float eps;
+	enum cuda_kv kv;
 };
 
 int cuda_qkv(const struct cuda_qkv_args *args, void *stream);
@@ -158,7 +165,7 @@ int cuda_qkv(const struct cuda_qkv_args *args, void *stream);
 struct cuda_attention_args {
 	const uint16_t *q;	/* [T, nr_heads, head_dim] bf16 */
 	const uint16_t *k, *v;	/* [block at block_stride][nr_kv_heads] of
-				* layout_kv_bytes(head_dim) */
+				* layout_kv_bytes(head_dim), or kv8 */
 	const int *block_table; /* [S, table_stride] */
 	const int *query_start; /* [S + 1] */
 	const int *context_len; /* [S], the query tokens included */
@@ -168,7 +175,7 @@ struct cuda_attention_args {
 	int *count;   /* [W, nr_kv_heads, SPLIT] warps that are done; 0 before
 		       * and after */
 	void *out;    /* [T, nr_heads, head_dim] of @number */
-	size_t block_stride; /* numbers from a block to the next */
+	size_t block_stride; /* from a block to the next, in uint16_t */
 	int table_stride, nr_heads, nr_kv_heads;
 	int nr_work;	    /* W, at most 65535 */
 	int max_tiles;	    /* of the longest context here */
@@ -179,6 +186,7 @@ struct cuda_attention_args {
 	int window;   /* a token sees itself and window - 1 before; 0: all */
 	/* optional: [T] ascending in a sequence; else they end context_len */
 	const uint32_t *position;
+	enum cuda_kv kv;
 };
 
 int cuda_attention(const struct cuda_attention_args *args, void *stream);

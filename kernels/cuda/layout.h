@@ -151,6 +151,15 @@ DEVICE_TOO int layout_kv_token(int head_dim, int i)
 	return i / head_dim * 8 + (in_eight - first * 16) / (2 * pairs);
 }
 
+/*
+ * Of 8 bits (rule K1 of ops.h) the same image holds codes, half as far from its
+ * start, and behind them an F32 scale for each token.
+ */
+DEVICE_TOO_CONST int layout_kv8_bytes(int head_dim)
+{
+	return KV_BLOCK * (head_dim + 4);
+}
+
 /* Bytes of K or V of one head in a block. */
 DEVICE_TOO int layout_kv_bytes(int head_dim)
 {

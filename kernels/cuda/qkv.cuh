@@ -2,8 +2,8 @@
 /*
  * qkv.cuh - between the product with q, k, v and attention: q and k norm,
  * rope (the pairs of rotate_half: dimension i turns with i + rotary_dim / 2;
- * rule F5 of ops.h), and the one rounding to bf16; keys and values to their
- * slot in the image of their block.
+ * rule F5 of ops.h), and the one rounding, to bf16 or to codes (rule K1); keys
+ * and values to their slot in the image of their block.
  *
  * A warp has one head of one token, so a head's sum has one order: lane t takes
  * dimensions t, t + 32, .. by fma, lanes fold by halves.
@@ -23,18 +23,43 @@
 
 #define QKV_WARPS 4
 
-/* Where a head goes: a row, or a token of a block's image. */
+/* Where a head goes, and as what. */
+enum qkv_form {
+	QKV_ROW,   /* bf16, one after the other */
+	QKV_BLOCK, /* bf16, a token of a block's image */
+	QKV_TOP,   /* nowhere: the largest is looked for */
+	QKV_CODES, /* 8 bits, a token of a block's image */
+};
+
 struct qkv_place {
-	uint16_t *p;
-	int head_dim, token; /* token: -1: a row */
+	void *p;
+	enum qkv_form form;
+	int head_dim, token;
+	float top, inverse; /* of codes: the largest, 127 over it */
 
-	DEV_MEMBER void store(int d, float v) const
+	DEV_MEMBER int at(int d) const
 	{
-		int at = token < 0 ? d
-				   : layout_kv(head_dim, token, d / 8) / 2 +
-					     d % 8;
+		return layout_kv(head_dim, token, d / 8) / 2 + d % 8;
+	}
 
-		store_one(p, at, v, CUDA_BF16);
+	DEV_MEMBER void store(int d, float v)
+	{
+		switch (form) {
+		case QKV_ROW:
+			store_one(p, d, v, CUDA_BF16);
+			break;
+		case QKV_BLOCK:
+			store_one(p, at(d), v, CUDA_BF16);
+			break;
+		case QKV_TOP:
+			v = fabsf(v) <= 3.402823466e38f ? fabsf(v) : INFINITY;
+			top = fmaxf(top, v);
+			break;
+		case QKV_CODES:
+			((int8_t *)p)[at(d)] =
+				(int8_t)(inverse > 0 ? rintf(v * inverse) : 0);
+			break;
+		}
 	}
 };
 
@@ -52,8 +77,7 @@ DEV float qkv_inverse_rms(const float *x, int n, float eps)
 
 /* @turn: cos and sin of the position, NULL for values */
 DEV void qkv_head(const struct cuda_qkv_args &p, const float *x,
-		  const float *norm, const float *turn,
-		  const struct qkv_place &to)
+		  const float *norm, const float *turn, struct qkv_place &to)
 {
 	int half = turn ? p.rotary_dim / 2 : 0, lane = threadIdx.x % 32;
 	float r = norm ? qkv_inverse_rms(x, p.head_dim, p.eps) : 1;
@@ -73,6 +97,28 @@ DEV void qkv_head(const struct cuda_qkv_args &p, const float *x,
 		to.store(d, norm ? x[d] * r * norm[d] : x[d]);
 }
 
+/* Rule K1: the largest of a head, then its codes and the scale. */
+DEV void qkv_codes(const struct cuda_qkv_args &p, const float *x,
+		   const float *norm, const float *turn, struct qkv_place &to)
+{
+	float *scales = (float *)((char *)to.p + KV_BLOCK * to.head_dim);
+	bool none;
+
+	to.form = QKV_TOP;
+	to.top = 0;
+	qkv_head(p, x, norm, turn, to);
+	for (int s = 16; s; s >>= 1)
+		to.top = fmaxf(to.top, __shfl_xor_sync(WHOLE_WARP, to.top, s));
+	none = to.top < 0x1p-100f || to.top == INFINITY;
+	to.inverse = none ? 0 : 127.f / to.top;
+	to.form = QKV_CODES;
+	qkv_head(p, x, norm, turn, to);
+	if (threadIdx.x % 32 == 0)
+		scales[to.token] = to.top == INFINITY ? NAN
+				   : none	      ? 0
+						      : to.top / 127.f;
+}
+
 /* grid = tokens, heads of q, k and v / QKV_WARPS upward */
 __global__ void __launch_bounds__(QKV_WARPS * 32)
 	qkv(const struct cuda_qkv_args p)
@@ -82,8 +128,9 @@ __global__ void __launch_bounds__(QKV_WARPS * 32)
 	int kv_head = (head - p.nr_heads) % p.nr_kv_heads;
 	size_t token = blockIdx.x;
 	bool key = head < p.nr_heads + p.nr_kv_heads;
-	struct qkv_place to = { p.q + (token * p.nr_heads + head) * dim, dim,
-				-1 };
+	struct qkv_place to = {
+		p.q + (token * p.nr_heads + head) * dim, QKV_ROW, dim, 0, 0, 0
+	};
 
 	if (head >= heads)
 		return;
@@ -99,13 +146,18 @@ __global__ void __launch_bounds__(QKV_WARPS * 32)
 	}
 	if (slot / KV_BLOCK == 0)
 		return;
-	to.p = (key ? p.k : p.v) + slot / KV_BLOCK * p.block_stride +
-	       (size_t)kv_head * KV_BLOCK * dim;
+	int bytes = p.kv == CUDA_KV_Q8 ? layout_kv8_bytes(dim)
+				       : layout_kv_bytes(dim);
+	const float *norm = key ? p.k_norm : NULL;
+
+	to.p = (char *)((key ? p.k : p.v) + slot / KV_BLOCK * p.block_stride) +
+	       (size_t)kv_head * bytes;
+	to.form = QKV_BLOCK;
 	to.token = (int)(slot % KV_BLOCK);
-	if (key)
-		qkv_head(p, x, p.k_norm, turn, to);
+	if (p.kv == CUDA_KV_Q8)
+		qkv_codes(p, x, norm, key ? turn : NULL, to);
 	else
-		qkv_head(p, x, NULL, NULL, to);
+		qkv_head(p, x, norm, key ? turn : NULL, to);
 }
 
 #endif

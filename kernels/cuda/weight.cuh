@@ -50,7 +50,7 @@ struct weight_f16 {
 	}
 };
 
-/* Two's complement: (128 + lower seven bits) - (128, or 256 for a set sign). */
+/* Two's complement. */
 struct weight_int8 : weight_as_bf16 {
 	static constexpr int BITS = 8;
 	static constexpr bool SCALED = true, GROUPED = false;
@@ -60,10 +60,7 @@ struct weight_int8 : weight_as_bf16 {
 
 		for (int j = 0; j < 4; j++) {
 			/* bytes 0 and 2 are the pair */
-			uint32_t w = (j < 2 ? v.x : v.y) >> 8 * (j & 1);
-
-			a[j] = add_bf16x2((w & 0x007f007f) | 0x43004300,
-					  (w & 0x00800080) | 0xc300c300);
+			a[j] = widen_s8x2((j < 2 ? v.x : v.y) >> 8 * (j & 1));
 		}
 	}
 };

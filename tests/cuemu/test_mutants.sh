@@ -70,8 +70,9 @@ try . gemm/ends ends.cuh 's/a += bias_low/a += bias_high/' "the bias of another 
 try . gemm/ends gemm.cu 's/layout_rows(args->n) \//args->n \//' "rows past the last whole CTA"
 
 try + qkv qkv.cuh 's/if (slot \/ KV_BLOCK == 0)/if (0)/' "a write to the null block"
+try . qkv qkv.cuh 's/scales\[to.token\]/scales[0]/' "the scale of another token"
 try . qkv qkv.cuh 's/fmaf(a, c, -(b \* s))/fmaf(a, c, b * s)/' "a turn the other way"
-try . qkv qkv.cuh 's/qkv_head(p, x, p.k_norm/qkv_head(p, x, p.q_norm/' "the norm of q for k"
+try . qkv qkv.cuh 's/key ? p.k_norm/key ? p.q_norm/' "the norm of q for k"
 
 try + sample sample.cuh 's/1\.001f/0.5f/' "an id passed over that may win"
 try . sample select.cuh 's/(need + weight - 1) \/ weight/need \/ weight/' "a tie too few at a cut"
@@ -88,16 +89,18 @@ try . copy copy.cuh 's/if (i + j \* COPY_THREADS < end)/if (1)/' "a copy past th
 
 try . attention attention.cuh 's/copy_wait<ATTENTION_BLOCKS - 1>/copy_wait<ATTENTION_BLOCKS>/' "a read before the copy has landed"
 try + attention attention.cuh 's/position + layout_kv_token(COLS, c) < t.len)/true)/' "a stale slot taken for a zero"
-try . attention attention.cuh 's/position <= see\[h\]/position < see[h]/' "a mask off by one"
+try . attention attention.cuh 's/(see\[h\] - position) </(see[h] - position - 1) </' "a mask off by one"
 try . attention attention.cuh 's/fmaf(a.l\[h\], x, t.l\[h\] \* y)/(a.l[h] + t.l[h])/' "a fold without rescaling"
 try . attention attention.cuh 's/before != warps - 1/before != warps/' "a fold by nobody"
 try + attention attention.cuh 's/for (int tile = t.begin; tile < t.end; tile++)/for (int tile = t.end - 1; tile >= t.begin; tile--)/' "a fold right to left"
 try . attention attention.cuh 's/\*count = 0;/;/' "a counter left as it is"
 try . attention attention.cuh 's/ATTENTION_BLOCKS + i)/i)/' "the block table of the tile before"
 try . attention layout.h 's/(chunk ^ row \* pairs \/ 4)/chunk/' "a block without swizzle"
-try . attention attention.cuh 's/position > see\[h\] - window/position >= see[h] - window/' "a window off by one"
+try . attention attention.cuh 's/< (unsigned)window/<= (unsigned)window/' "a window off by one"
 try . attention attention.cuh 's/ && position + KV_BLOCK > from//' "a block before the window"
 try . attention attention.cuh 's/tile - t.begin) /tile) /' "a part without a place"
-try . attention attention.cuh 's/src + (c \/ COLS \* DIM + c % COLS) \* 8/src + c * 8/' "columns of the wrong half"
+try . attention attention.cuh 's/c \/ 4 \* 8 + threadIdx.x % 4/threadIdx.x % 4/' "the scale of a key of the other half"
+try . attention attention.cuh 's/e\[c\] > 0 ? e\[c\] \* \(.*\) : 0;/e[c] * \1;/' "a stale scale taken for a number"
+try . attention attention.cuh 's/src + (c \/ COLS \* DIM + c % COLS) \* 16/src + c * 16/' "columns of the wrong half"
 echo "$passed passed, $failed failed, $skipped skipped"
 [[ $failed = 0 ]]

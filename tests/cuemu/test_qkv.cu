@@ -11,6 +11,7 @@
 extern "C" {
 #include "kernels/cuda/pack.h"
 #include "kernels/host.h"
+#include "kernels/ref/ref.h"
 }
 
 #include <cerrno>
@@ -114,7 +115,8 @@ struct fixture {
 			 s.kv_heads,
 			 s.dim,
 			 s.rotary,
-			 EPS };
+			 EPS,
+			 CUDA_KV_BF16 };
 	}
 
 	bool run()
@@ -356,6 +358,108 @@ TEST(q_k_and_v_are_near_those_of_ref)
 		printf("# %s: worst difference %.3f of half a step\n", s.name,
 		       worst);
 		CHECK(worst < 1.1);
+	}
+}
+
+/* Codes and scales of a head of a token in an image of 8 bits. */
+struct head8 {
+	std::vector<int> code;
+	float scale;
+
+	head8(const uint16_t *cache, fixture &f, int t, int head)
+	{
+		int dim = f.s.dim, token = (int)f.slot[t] % 16;
+		const char *p = (const char *)(cache + f.slot[t] / 16 *
+							       f.block_stride) +
+				(size_t)head * layout_kv8_bytes(dim);
+
+		for (int d = 0; d < dim; d++)
+			code.push_back(
+				(int8_t)p[layout_kv(dim, token, d / 8) / 2 +
+					  d % 8]);
+		memcpy(&scale, p + KV_BLOCK * dim + token * 4, 4);
+	}
+
+	/* rule K1 in float64 of what the head should be */
+	bool near(const std::vector<double> &want) const
+	{
+		double top = 0;
+
+		for (double v : want)
+			top = fmax(top, fabs(v));
+		if (fabs(scale - top / 127) > top / 127 * 1e-6)
+			return false;
+		for (size_t d = 0; d < want.size(); d++)
+			if (fabs(code[d] - want[d] * 127 / top) > 0.501)
+				return false;
+		return true;
+	}
+};
+
+TEST(keys_and_values_of_8_bits_have_a_scale_a_head)
+{
+	for (const struct shape &s : shapes) {
+		fixture f(s);
+		struct cuda_qkv_args args = f.args();
+
+		ROW(s.name);
+		args.kv = CUDA_KV_Q8;
+		CHECK(every_schedule(f.kv.host, [&] {
+			bool ok = ran(cuda_qkv(&args, NULL));
+
+			f.kv.fetch();
+			return ok;
+		}));
+		for (int t = 0; t < TOKENS; t++)
+			for (int h = 0; h < s.kv_heads && f.slot[t] >= 16;
+			     h++) {
+				head8 k(f.keys(), f, t, h);
+				head8 v(f.values(), f, t, h);
+
+				CHECK(k.near(f.want(t, s.heads + h)));
+				CHECK(v.near(
+					f.want(t, s.heads + s.kv_heads + h)));
+			}
+		print_digest("kv of 8 bits", f.kv.host);
+	}
+}
+
+/* Values are neither normed nor turned: ref's codes, bit for bit. */
+TEST(values_of_8_bits_are_those_of_ref)
+{
+	const struct shape &s = shapes[1];
+	fixture f(s);
+	struct cuda_qkv_args args = f.args();
+	struct ops_shape shape = { 8, 5, 1, 80, 32, 8, 8, 1, EPS, 1, KV_Q8 };
+	ref_model m(shape);
+
+	for (int d = 0; d < s.dim; d++) /* a head of zeros, one that is wild */
+		f.qkv[(size_t)6 * f.width + 6 * s.dim +
+		      d] = 0,
+		      f.qkv[(size_t)7 * f.width + 6 * s.dim + d] =
+			      d == 3 ? INFINITY : 1;
+	f.qkv.send();
+	args.kv = CUDA_KV_Q8;
+	CHECK(m.open());
+	CHECK(ran(cuda_qkv(&args, NULL)));
+	f.kv.fetch();
+	for (int t = 0; t < TOKENS; t++) {
+		const float *v = &f.qkv[(size_t)t * f.width + 6 * s.dim];
+		uint32_t block = f.slot[t] / 16, token = f.slot[t] % 16;
+		const int8_t *want;
+		float scale;
+
+		if (!block)
+			continue;
+		ref_write_kv(m.ctx, 0, f.slot[t], v, v);
+		want = (const int8_t *)host_v(m.ctx, block, 0, 0);
+		scale = host_kv_scales((void *)want, s.dim)[token];
+		head8 got(f.values(), f, t, 0);
+
+		CHECK(got.scale == scale ||
+		      (t == 7 && scale != scale && got.scale != got.scale));
+		for (int d = 0; d < s.dim; d++)
+			CHECK_EQ(got.code[d], want[token * s.dim + d]);
 	}
 }
 
