@@ -15,11 +15,10 @@ CXX := $(if $(findstring clang,$(CC)),clang++,g++)
 endif
 MUTANTS ?= few
 CUDA_SRC := $(sort $(wildcard kernels/cuda/*.cu))
-CUEMU_SRC := $(sort $(wildcard tests/cuemu/test_*.cu))
-# test_emu's kernels are wrong on purpose
-# host code of the kernels; the plain C ops, which they are compared with
 CUDA_HOST_SRC := $(sort $(wildcard kernels/cuda/*.c))
-REF_LIBS := $(call obj,$(CUDA_HOST_SRC)) $(B)/libllmkernels.a $(B)/libllmbase.a
+CUEMU_SRC := $(sort $(wildcard tests/cuemu/test_*.cu))
+CUEMU_C_SRC := $(sort $(wildcard tests/cuemu/test_*.c))
+# test_emu's kernels are wrong on purpose
 GPU_SRC := $(filter-out %/test_emu.cu,$(CUEMU_SRC)) tests/cuemu/probe.cu tests/cuemu/speed.cu
 
 # ---- on the host; warned of what C is, less what C++ does not know and what
@@ -30,16 +29,24 @@ CUEMU_FLAGS = -std=c++17 -I. $(filter-out -Wstrict-prototypes -Wmissing-prototyp
 	-Wold-style-definition -Wjump-misses-init -Wduplicated-branches,$(WARN) $(CFLAGS)) -Wno-unknown-pragmas \
 	$(if $(findstring clang,$(CXX)),-Wno-pass-failed) -ffp-contract=off -U_FORTIFY_SOURCE \
 	-include tests/cuemu/cuemu.h
-CUEMU_OBJ := $(if $(HAVE_CUEMU),$(patsubst %.cu,$(B)/obj/cuemu/%.o,$(CUDA_SRC) $(CUEMU_SRC)))
+CUEMU_OBJ := $(if $(HAVE_CUEMU),$(patsubst %.cu,$(B)/obj/cuemu/%.o,$(CUDA_SRC) $(CUEMU_SRC) tests/cuemu/runtime.cu) \
+	$(patsubst %.c,$(B)/obj/cuemu/%.o,$(CUDA_HOST_SRC) $(CUEMU_C_SRC)))
 CUEMU_TESTS := $(if $(HAVE_CUEMU),$(patsubst tests/%.cu,$(B)/tests/%,$(CUEMU_SRC)))
+CUEMU_C_TESTS := $(if $(HAVE_CUEMU),$(patsubst tests/%.c,$(B)/tests/%,$(CUEMU_C_SRC)))
 $(B)/obj/cuemu/%.o: %.cu
 	@mkdir -p $(@D)
 	$(CXX) $(CUEMU_FLAGS) -MMD -MP -x c++ -c -o $@ $<
-$(B)/tests/cuemu/%: $(B)/obj/cuemu/tests/cuemu/%.o $(filter %.o,$(patsubst %.cu,$(B)/obj/cuemu/%.o,$(CUDA_SRC))) \
-		$(REF_LIBS)
+# what calls the CUDA runtime (CUEMU_HOST) finds one that is the host
+CUEMU_KERNELS := $(patsubst %.cu,$(B)/obj/cuemu/%.o,$(CUDA_SRC))
+CUEMU_HOST := $(patsubst %.c,$(B)/obj/cuemu/%.o,$(CUDA_HOST_SRC)) $(B)/obj/cuemu/tests/cuemu/runtime.o
+$(B)/obj/cuemu/tests/cuemu/runtime.o: CUEMU_FLAGS += -Itests/cuemu/fake
+$(B)/obj/cuemu/%.o: %.c
 	@mkdir -p $(@D)
-	$(CXX) -pthread -o $@ $^ -lm
-cuda-tests: $(CUEMU_TESTS)
+	$(CC) $(ALL_CFLAGS) -Itests/cuemu/fake -MMD -MP -c -o $@ $<
+$(CUEMU_TESTS) $(CUEMU_C_TESTS): $(B)/tests/cuemu/%: $(B)/obj/cuemu/tests/cuemu/%.o $(CUEMU_KERNELS) $(CUEMU_HOST) $(DAEMON_LIBS)
+	@mkdir -p $(@D)
+	$(CXX) -pthread -o $@ $(filter %.o,$^) $(DAEMON_LIBS) $(LIBS)
+cuda-tests: $(CUEMU_TESTS) $(CUEMU_C_TESTS)
 check-cuda:
 	$(INNER) cuda-tests
 	@MUTANTS=$(MUTANTS) CXX="$(CXX)" tests/run -b $(B) cuemu/
@@ -49,13 +56,18 @@ check-cuda:
 NVFLAGS = -std=c++17 -O3 -fmad=false -lineinfo -I. -Xcompiler -fPIC,-ffp-contract=off -Xptxas -v \
 	-gencode=arch=compute_80,code=[sm_80,compute_80] -gencode=arch=compute_90a,code=sm_90a
 CUDA_OBJ := $(patsubst %.cu,$(B)/obj/nvcc/%.o,$(CUDA_SRC))
+CUDA_HOST_OBJ := $(patsubst %.c,$(B)/obj/nvcc/%.o,$(CUDA_HOST_SRC))
+CUDA_LIBS := $(B)/libllmkernels.a $(B)/libllmbase.a
 GPU_TESTS := $(patsubst tests/cuemu/%.cu,$(B)/gpu/%,$(GPU_SRC))
 $(B)/obj/nvcc/%.o: %.cu
 	@mkdir -p $(@D)
 	$(NVCC) $(NVFLAGS) -MD -MF $(@:.o=.d) -c -o $@ $< >$(@:.o=.log) 2>&1 || { cat $(@:.o=.log); exit 1; }
-$(B)/libllm-cuda.so: $(CUDA_OBJ)
-	$(NVCC) -shared -cudart static -o $@ $^
-$(B)/gpu/%: $(B)/obj/nvcc/tests/cuemu/%.o $(CUDA_OBJ) $(REF_LIBS)
+$(B)/obj/nvcc/%.o: %.c
+	@mkdir -p $(@D)
+	$(CC) $(ALL_CFLAGS) -isystem $(dir $(NVCC))../include -MMD -MP -c -o $@ $<
+$(B)/libllm-cuda.so: $(CUDA_OBJ) $(CUDA_HOST_OBJ) $(CUDA_LIBS)
+	$(NVCC) -shared -cudart static -o $@ $^ -lm
+$(B)/gpu/%: $(B)/obj/nvcc/tests/cuemu/%.o $(CUDA_OBJ) $(CUDA_HOST_OBJ) $(CUDA_LIBS)
 	@mkdir -p $(@D)
 	$(NVCC) -cudart static -o $@ $^ -lm -ldl
 gpu-programs: $(GPU_TESTS)

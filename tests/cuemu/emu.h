@@ -15,6 +15,7 @@
 #include <cstdint>
 #include <cstdio>
 #include <cstring>
+#include <functional>
 #include <utility>
 #include <vector>
 #include <sys/mman.h>
@@ -105,6 +106,12 @@ inline sigjmp_buf crashed;
 inline volatile sig_atomic_t running;
 inline void (*kernel)(const void *args);
 inline const void *kernel_args;
+
+/*
+ * Where there is a runtime with streams (runtime.cu): takes a launch on one,
+ * to be run when it is its turn.  0 or a negative errno.
+ */
+inline int (*later)(void *stream, std::function<bool()> run);
 
 inline void yield()
 {

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * twins.h - the host's side of each name that a kernel uses: what CUDA declares
- * by itself, the moves of kernels/cuda/ptx.cuh, launch() of launch.cuh, and the
- * few calls of the runtime that tests make.
+ * by itself, the moves of kernels/cuda/ptx.cuh, and launch() of launch.cuh.
  */
 #ifndef CUEMU_TWINS_H
 #define CUEMU_TWINS_H
@@ -392,39 +391,18 @@ template <class Args> struct emu_launch {
 
 template <class Args>
 int launch(void (*kernel)(Args), dim3 grid, int threads, int smem,
-	   const Args &args, void *)
+	   const Args &args, void *stream)
 {
-	emu_launch<Args> self = { kernel, &args };
+	auto run = [=] {
+		emu_launch<Args> self = { kernel, &args };
 
-	return emu::run(grid, dim3((unsigned)threads), (size_t)smem, self.call,
-			&self)
-		       ? 0
-		       : -EIO;
-}
+		return emu::run(grid, dim3((unsigned)threads), (size_t)smem,
+				self.call, &self);
+	};
 
-enum { cudaMemcpyHostToDevice, cudaMemcpyDeviceToHost };
-
-/* Freed memory is kept: what a test frees is its own affair. */
-inline int cudaMalloc(void **p, size_t size)
-{
-	*p = emu::guarded(size);
-	return 0;
-}
-
-inline int cudaFree(void *)
-{
-	return 0;
-}
-
-inline int cudaMemcpy(void *dst, const void *src, size_t size, int)
-{
-	memcpy(dst, src, size);
-	return 0;
-}
-
-inline int cudaDeviceSynchronize()
-{
-	return emu::report[0] != 0;
+	if (stream && emu::later)
+		return emu::later(stream, run);
+	return run() ? 0 : -EIO;
 }
 
 #endif
