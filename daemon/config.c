@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum type { PATH, NUMBER, SIZE, MODE, CHOICE, CARRIER };
+enum type { PATH, NUMBER, SIZE, PART, MODE, CHOICE, CARRIER };
 
 static const struct key {
 	const char *name;
@@ -21,23 +21,30 @@ static const struct key {
 #define AT(f) offsetof(struct config, f)
 { "model", PATH, AT(model), 0, 0, "PATH",
   "the model: a directory (Hugging Face layout) or a GGUF file" },
-{ "device", CARRIER, AT(device), 0, 0, "[PATH]",
+{ "device", CARRIER, AT(device), 0, CONFIG_MAX_GPU, "[PATH|N]",
   "serve the kernel module's clients [" CONFIG_DEVICE ", where it is and "
-  "neither --socket nor $LLM_SOCKET says otherwise]" },
+  "neither --socket nor $LLM_SOCKET says otherwise]; a number: the GPU of "
+  "--backend cuda [0]" },
 { "socket", CARRIER, AT(socket), 0, 0, "PATH",
   "where to listen, without the module [$LLM_SOCKET, "
   "$XDG_RUNTIME_DIR/llmd.sock; root: /run/llmd/llmd.sock]" },
 { "socket-mode", MODE, AT(socket_mode), 1, 0777, "OCTAL",
   "who may connect [0666 under /run, else 0600]" },
-{ "backend", CHOICE, AT(backend), 0, 0, "cpu|null",
+{ "backend", CHOICE, AT(backend), 0, 0, "cpu|null|cuda",
   "who computes; null needs no model and serves nonsense [cpu]" },
+{ "gpu-memory", PART, AT(gpu_memory), 1 << 16, 1ull << 50, "SIZE",
+  "memory of the GPU for weights, keys and values, as 20G, or as a part of "
+  "all it has, 0.5 [0.9]" },
+{ "cuda-library", PATH, AT(cuda_library), 0, 0, "PATH",
+  "what computes there [libllm-cuda.so: beside llmd, or where the loader "
+  "looks]" },
 { "threads", NUMBER, AT(threads), 1, 1024, "N",
   "threads that compute [the CPUs there are]" },
 { "kv-memory", SIZE, AT(kv_memory), 1 << 16, 1ull << 50, "SIZE",
   "memory for keys and values, as 512M or 8G [what fits]" },
 { "kv-type", CHOICE, AT(kv_type), 0, 0, "auto|f32|f16|q8",
   "how they are kept; q8: 8 bits, a scale for each token and head; auto: f16 "
-  "where weights are packed, else f32 [auto]" },
+  "where weights are packed, else f32; on a GPU bf16 [auto]" },
 { "weights", CHOICE, AT(weights), 0, 0, "fast|file",
   "packed ones: copied into a faster form while it serves, or computed on in "
   "the file's pages for good; the tokens are the same [fast]" },
@@ -106,7 +113,7 @@ static int number(const struct key *k, const char *value, uint64_t *ret)
 
 	if (digits(value, k->type == MODE ? 8 : 10, &n, &end))
 		return -EINVAL;
-	if (k->type == SIZE && *end) {
+	if ((k->type == SIZE || k->type == PART) && *end) {
 		u = strchr(unit, *end++);
 		if (!u)
 			return -EINVAL;
@@ -121,10 +128,31 @@ static int number(const struct key *k, const char *value, uint64_t *ret)
 	return 0;
 }
 
+/* "0.5": up to three digits of a part below 1; as thousandths. */
+static int part(const char *value, uint32_t *ret)
+{
+	uint32_t n = 0, unit = 100;
+
+	if (*value == '0')
+		value++;
+	if (*value++ != '.' || !*value)
+		return -EINVAL;
+	for (; *value >= '0' && *value <= '9' && unit; value++, unit /= 10)
+		n += (uint32_t)(*value - '0') * unit;
+	if (*value || !n)
+		return -EINVAL;
+	*ret = n;
+	return 0;
+}
+
 /* What is allowed, in words. */
 static void allowed(const struct key *k, char *text, size_t size)
 {
-	if (k->type == SIZE)
+	if (k->type == PART)
+		snprintf(text, size,
+			 "a size as 512M, or a part of it all from 0.001 to "
+			 "0.999");
+	else if (k->type == SIZE)
 		snprintf(text, size, "a size of %llu bytes at least, as 512M",
 			 (unsigned long long)k->min);
 	else if (k->type == MODE)
@@ -159,6 +187,18 @@ static int choose(const struct key *k, const char *value, uint32_t *ret,
 		       value, k->arg);
 }
 
+/* A number names a GPU, anything else a node: *ret_gpu, or false. */
+static bool is_gpu(const struct key *k, const char *value, uint32_t *ret_gpu)
+{
+	const char *end;
+	uint64_t n;
+
+	if (digits(value, 10, &n, &end) || *end || n > k->max)
+		return false;
+	*ret_gpu = (uint32_t)n;
+	return true;
+}
+
 static int key_set(struct config *c, const struct key *k, const char *value,
 		   struct err *err)
 {
@@ -166,6 +206,14 @@ static int key_set(struct config *c, const struct key *k, const char *value,
 	char text[80];
 	uint64_t n;
 
+	if (k->type == CARRIER && k->max && is_gpu(k, value, &c->gpu)) {
+		c->gpu_named = true;
+		return 0;
+	}
+	if (k->type == PART && !part(value, &c->gpu_share)) {
+		c->gpu_memory = 0;
+		return 0;
+	}
 	if (k->type == PATH || k->type == CARRIER) {
 		if (!*value || strlen(value) >= PATH_MAX)
 			return err_set(err, -EINVAL,
@@ -184,7 +232,9 @@ static int key_set(struct config *c, const struct key *k, const char *value,
 		return err_set(err, -EINVAL, "%s: '%.60s' is not %s", k->name,
 			       value, text);
 	}
-	if (k->type == SIZE)
+	if (k->type == PART)
+		c->gpu_share = 0;
+	if (k->type == SIZE || k->type == PART)
 		memcpy(at, &n, sizeof(n));
 	else
 		*(uint32_t *)at = (uint32_t)n;

@@ -12,12 +12,13 @@
 
 struct err;
 
-#define CONFIG_DEVICE "/dev/llmd" /* --device without a path */
+#define CONFIG_DEVICE  "/dev/llmd" /* --device without a path */
+#define CONFIG_MAX_GPU 255u	   /* --device N: a GPU */
 #define CONFIG_FILE                                                            \
 	"/etc/llmd.conf" /* read where it is, and no other is named */
 
 /* in the order of their names in config.c */
-enum config_backend { CONFIG_CPU, CONFIG_NULL };
+enum config_backend { CONFIG_CPU, CONFIG_NULL, CONFIG_CUDA };
 enum config_weights { CONFIG_WEIGHTS_FAST, CONFIG_WEIGHTS_FILE };
 
 /* Everything 0 or "" until told: the default of whoever uses it. */
@@ -28,6 +29,11 @@ struct config {
 	char device[PATH_MAX];
 	uint32_t socket_mode; /* permission bits; 0 = by where it stands */
 	uint32_t backend;     /* enum config_backend */
+	uint32_t gpu;	      /* number; of --backend cuda */
+	bool gpu_named;	      /* somebody said which */
+	uint64_t gpu_memory;  /* bytes that may be used of it */
+	uint32_t gpu_share;   /* or thousandths; of both the last counts */
+	char cuda_library[PATH_MAX];
 	uint32_t threads;
 	uint64_t kv_memory; /* bytes */
 	uint32_t kv_type;   /* enum backend_kv */

@@ -17,6 +17,7 @@
 #include "daemon/keeper.h"
 #include "daemon/model/backend.h"
 
+#include <errno.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -27,6 +28,7 @@
 #define MAX_SESSIONS	4096u
 #define MAX_MEMORY_USER (512ull << 30)
 #define MAX_CRASHES	10u
+#define CUDA_LIBRARY	"libllm-cuda.so"
 
 /* What an engine needs to begin: inherited by the fork. */
 struct role {
@@ -127,8 +129,15 @@ static void role_fill(struct role *r, const struct config *c)
 		.max_tokens_per_step = c->max_tokens_per_step,
 		.max_seqs = c->max_streams,
 		.threads = c->threads,
+		.device = c->gpu,
+		.gpu_memory = c->gpu_memory,
+		.gpu_share = c->gpu_share,
 		.progress = isatty(STDERR_FILENO) ? progress : NULL,
 	};
+	/* loaded by the engine: the keeper never sees it */
+	if (c->backend == CONFIG_CUDA)
+		r->backend.library = *c->cuda_library ? c->cuda_library
+						      : CUDA_LIBRARY;
 	r->engine = (struct engine_options){
 		.backend = &r->backend,
 		.open_backend = c->backend == CONFIG_NULL ? null_open
@@ -168,6 +177,28 @@ static int serve(struct config *c, struct role *r)
 	return 0;
 }
 
+/* What one key says of another. */
+static int check(const struct config *c)
+{
+	const char *gpu = NULL;
+
+	if (c->backend != CONFIG_NULL && !*c->model) {
+		log_error("no model: --model PATH names its directory or file");
+		return -EINVAL;
+	}
+	if (c->gpu_named)
+		gpu = "device N";
+	else if (c->gpu_memory || c->gpu_share)
+		gpu = "gpu-memory";
+	else if (*c->cuda_library)
+		gpu = "cuda-library";
+	if (gpu && c->backend != CONFIG_CUDA) {
+		log_error("%s is for --backend cuda", gpu);
+		return -EINVAL;
+	}
+	return 0;
+}
+
 int main(int argc, char **argv)
 {
 	static struct config c;
@@ -188,10 +219,8 @@ int main(int argc, char **argv)
 		printf("llmd %s\n", LLM_VERSION);
 		return 0;
 	}
-	if (c.backend == CONFIG_CPU && !*c.model) {
-		log_error("no model: --model PATH names its directory or file");
+	if (check(&c))
 		return 2;
-	}
 	role_fill(&r, &c);
 	return serve(&c, &r);
 }

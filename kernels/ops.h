@@ -2,9 +2,9 @@
 /*
  * ops.h - what a transformer is made of: about ten fused operations, as rows
  * of one struct of functions that an op set fills (kernels/ref: plain C, the
- * definition; kernels/cpu: AVX2, AVX-512; kernels/cuda: later).  The model
- * layer writes forward() once over this table and never sees memory that an
- * op set computes in.
+ * definition; kernels/cpu: AVX2, AVX-512; kernels/cuda: GPUs, in a library of
+ * its own, library.h).  The model layer writes forward() once over this table
+ * and never sees memory that an op set computes in.
  *
  * An op set holds, behind struct ops_ctx, everything a step touches: the KV
  * pool, the rope tables, its form of the weights, its threads or its device,
@@ -108,8 +108,9 @@ struct ops_ctx; /* an op set's own; made by open(), ended by close() */
 /* How keys and values are kept. */
 enum kv_type {
 	KV_F32,
-	KV_Q8,	/* 8 bits, a scale for each token and head (K1) */
-	KV_F16, /* K2 */
+	KV_Q8,	 /* 8 bits, a scale for each token and head (K1) */
+	KV_F16,	 /* K2 */
+	KV_BF16, /* where the op set computes on a device */
 };
 
 /* The model's sizes: one set for all layers (of this process). */
@@ -133,7 +134,15 @@ struct ops_limits {
 	uint32_t max_logits;  /* rows of one head() call */
 	uint32_t max_context; /* positions are below this */
 	uint32_t nr_blocks;   /* KV blocks, block 0 (never written) included */
-	uint32_t threads;     /* CPU op sets: 0 = as many CPUs as we may use */
+	uint32_t threads;     /* on the CPU: 0 = as many CPUs as we may use */
+	uint32_t device;      /* number of the device, where there are such */
+};
+
+/* What an op set with memory of its own computes on. */
+struct ops_device {
+	char name[64];
+	uint64_t total;	    /* bytes of its memory */
+	uint64_t available; /* of these, free now */
 };
 
 #define OPS_LAYER_MATRICES 7u /* of struct ops_layer */
@@ -278,6 +287,19 @@ struct ops {
 	uint64_t arith; /* of plain weights; arith_of() has the last word */
 	/* Whether this machine can run it; no side effect. */
 	int (*usable)(void);
+	/*
+	 * Optional, all or none (NULL: the set computes in host memory).
+	 * device(): what device @n is, before open(); -ENODEV and a line that
+	 * says what is missing where there is none.  buffer_bytes(): what
+	 * open() takes of its memory besides KV, at most; loaded_bytes(): what
+	 * these weights will take there, [nr_layers] of @layers.
+	 */
+	int (*device)(uint32_t n, struct ops_device *ret, struct err *err);
+	uint64_t (*buffer_bytes)(const struct ops_shape *shape,
+				 const struct ops_limits *limits);
+	uint64_t (*loaded_bytes)(const struct ops_shape *shape,
+				 const struct ops_ends *ends,
+				 const struct ops_layer *layers);
 	/*
 	 * Bytes of a KV block, all layers and heads: one contiguous extent,
 	 * [layer][K, V][kv head][16 tokens of head_dim in the set's order],

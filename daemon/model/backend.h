@@ -58,7 +58,8 @@ struct backend {
 
 /* How keys and values are kept; each is another arithmetic. */
 enum backend_kv {
-	BACKEND_KV_AUTO, /* F16 where weights are packed, else F32 */
+	/* F16 where weights are packed, else F32; on a device BF16 */
+	BACKEND_KV_AUTO,
 	BACKEND_KV_F32,
 	BACKEND_KV_F16,
 	BACKEND_KV_Q8,
@@ -75,6 +76,11 @@ struct backend_options {
 	uint32_t max_seqs;	      /* sequences of the largest batch */
 	uint32_t threads;	      /* 0 = the CPUs we may use */
 	const char *ops; /* op set ("ref", "avx2", ..); NULL = the fastest */
+	/* or the library that has it (libllm-cuda.so), for a device: */
+	const char *library;
+	uint32_t device;     /* which one */
+	uint64_t gpu_memory; /* bytes of it that may be used; 0 = a share */
+	uint32_t gpu_share;  /* thousandths; 0 = a default */
 	/* called while loading, from the opening thread; may be NULL */
 	void (*progress)(void *arg, uint64_t done, uint64_t total);
 	void *progress_arg;

@@ -45,7 +45,7 @@ int kvsize_plan(const struct kvsize_ask *a, struct kvsize *ret_size,
 			       a->where, mib(bytes), mib(a->available));
 	need = blocks_of(context) * a->block_bytes; /* one sequence */
 	if (!bytes)
-		bytes = min(need * a->max_seqs, a->available / 2);
+		bytes = min(need * a->max_seqs, a->most);
 	blocks = min(bytes / a->block_bytes, MAX_BLOCKS - 1);
 	if (blocks < blocks_of(context)) {
 		/* only what nobody asked for may be made smaller */

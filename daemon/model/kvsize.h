@@ -19,6 +19,7 @@ struct kvsize_ask {
 	uint32_t max_seqs;	/* how many sequences may run at once */
 	uint64_t block_bytes;	/* of one block of KV_BLOCK tokens */
 	uint64_t available;	/* bytes of memory that are free to take */
+	uint64_t most;		/* of these, where nothing was asked for */
 };
 
 struct kvsize {
@@ -32,8 +33,8 @@ struct kvsize {
  * context than the model has, -ENOMEM for the rest): the pool must fit into
  * what is available and hold a sequence of max_context.  What was left open
  * is chosen: context = the model's, KV = max_seqs sequences of it, at most
- * half of what is available; and if half of it cannot hold even one sequence,
- * the context shrinks to what it can (kvsize.context < model_context tells).
+ * what @most says; and if that cannot hold even one sequence, the context
+ * shrinks to what it can (kvsize.context < model_context tells).
  */
 int kvsize_plan(const struct kvsize_ask *ask, struct kvsize *ret_size,
 		struct err *err);

@@ -7,10 +7,12 @@
 #include "daemon/model/backend.h"
 #include "daemon/model/digest.h"
 #include "daemon/model/forward.h"
+#include "daemon/model/gpusize.h"
 #include "daemon/model/improver.h"
 #include "daemon/model/kvsize.h"
 #include "daemon/model/layers.h"
 #include "daemon/model/weights.h"
+#include "kernels/library.h"
 #include "kernels/ops.h"
 
 #include <assert.h>
@@ -233,6 +235,8 @@ static enum kv_type kv_type(const struct model *m, enum backend_kv kv)
 			  weight_is_packed(l->up.type) ||
 			  weight_is_packed(l->down.type);
 	}
+	if (m->forward.ops->device && kv == BACKEND_KV_AUTO)
+		return KV_BF16;
 	switch (kv) {
 	case BACKEND_KV_F32:
 		return KV_F32;
@@ -245,58 +249,118 @@ static enum kv_type kv_type(const struct model *m, enum backend_kv kv)
 	}
 }
 
-/* Choose the op set, size the pool, take all memory that a step will need. */
+/* The same of a GPU's memory. */
+static int kv_device(const struct model *m, const struct ops *ops,
+		     const struct backend_options *opt,
+		     const struct ops_shape *shape,
+		     const struct ops_limits *limits, uint64_t *ret_kv,
+		     struct err *err)
+{
+	struct ops_device d;
+	int ret = ops->device(opt->device, &d, err);
+
+	if (ret)
+		return ret;
+	return gpusize_plan(
+		&(struct gpusize_ask){
+			.where = opt->model,
+			.device = d.name,
+			.number = opt->device,
+			.total = d.total,
+			.available = d.available,
+			.bytes = opt->gpu_memory,
+			.share = opt->gpu_share,
+			.weights = ops->loaded_bytes(shape, &m->layers.ends,
+						     m->layers.layer),
+			/* block 0 comes on top of what KV is asked for */
+			.buffers = ops->buffer_bytes(shape, limits) +
+				   ops->kv_block_bytes(shape),
+		},
+		ret_kv, err);
+}
+
+/* How large the KV pool is, and what a sequence may hold. */
+static int size_kv(struct model *m, const struct backend_options *opt,
+		   const struct ops_shape *shape,
+		   const struct ops_limits *limits, struct kvsize *ret_size,
+		   struct err *err)
+{
+	const struct ops *ops = m->forward.ops;
+	const struct arch *a = &m->checkpoint.arch;
+	struct kvsize_ask ask = {
+		.where = opt->model,
+		.kv_bytes = opt->kv_bytes,
+		.max_context = opt->max_context,
+		.model_context = a->context,
+		.max_seqs = opt->max_seqs ? opt->max_seqs : DEFAULT_SEQS,
+		.block_bytes = ops->kv_block_bytes(shape),
+	};
+	int ret;
+
+	if (ops->device) {
+		ret = kv_device(m, ops, opt, shape, limits, &ask.available,
+				err);
+		if (ret)
+			return ret;
+		ask.most = ask.available;
+	} else {
+		ask.available = kv_available(m, ops, opt);
+		ask.most = ask.available / 2;
+	}
+	ret = kvsize_plan(&ask, ret_size, err);
+	if (ret)
+		return ret;
+	if (!opt->max_context && ret_size->context < a->context)
+		log_warn("%s: memory for KV holds %u tokens, so that is the "
+			 "context (the model's: %u)",
+			 opt->model, ret_size->context, a->context);
+	m->be.info.context = ret_size->context;
+	m->be.info.nr_blocks = ret_size->nr_blocks;
+	m->be.info.kv_token_bytes = (uint32_t)(ask.block_bytes / KV_BLOCK);
+	return 0;
+}
+
+static int choose_ops(struct model *m, const struct backend_options *opt,
+		      struct err *err)
+{
+	if (opt->library)
+		return ops_load(opt->library, &m->forward.ops, err);
+	m->forward.ops = ops_find(opt->ops);
+	if (!m->forward.ops)
+		return err_set(err, -EINVAL,
+			       "op set %s: not there, or not for this machine",
+			       opt->ops ? opt->ops : "(any)");
+	return 0;
+}
+
+/* Size the pool, take all memory that a step will need. */
 static int open_ops(struct model *m, const struct backend_options *opt,
 		    struct err *err)
 {
-	const struct ops *ops = ops_find(opt->ops);
-	const struct arch *a = &m->checkpoint.arch;
+	struct ops_limits limits = {
+		.max_rows = opt->max_tokens_per_step ? opt->max_tokens_per_step
+						     : DEFAULT_ROWS,
+		.max_logits = MODEL_MAX_LOGITS,
+		.max_context = opt->max_context ? opt->max_context
+						: m->checkpoint.arch.context,
+		.threads = opt->threads,
+		.device = opt->device,
+	};
 	struct ops_shape shape;
 	struct kvsize size;
 	int ret;
 
-	if (!ops)
-		return err_set(err, -EINVAL,
-			       "op set %s: not there, or not for this machine",
-			       opt->ops ? opt->ops : "(any)");
-	shape_from(&shape, a);
+	shape_from(&shape, &m->checkpoint.arch);
 	shape.kv = kv_type(m, opt->kv);
-	m->max_rows = opt->max_tokens_per_step ? opt->max_tokens_per_step
-					       : DEFAULT_ROWS;
-	ret = kvsize_plan(
-		&(struct kvsize_ask){
-			.where = opt->model,
-			.kv_bytes = opt->kv_bytes,
-			.max_context = opt->max_context,
-			.model_context = a->context,
-			.max_seqs = opt->max_seqs ? opt->max_seqs
-						  : DEFAULT_SEQS,
-			.block_bytes = ops->kv_block_bytes(&shape),
-			.available = kv_available(m, ops, opt),
-		},
-		&size, err);
+	ret = size_kv(m, opt, &shape, &limits, &size, err);
 	if (ret)
 		return ret;
-	if (!opt->max_context && size.context < a->context)
-		log_warn("%s: memory for KV holds %u tokens, so that is the "
-			 "context (the model's: %u)",
-			 opt->model, size.context, a->context);
-	m->be.info.context = size.context;
-	m->be.info.nr_blocks = size.nr_blocks;
-	m->be.info.kv_token_bytes =
-		(uint32_t)(ops->kv_block_bytes(&shape) / KV_BLOCK);
-	m->forward.ops = ops;
-	m->forward.nr_layers = a->nr_layers;
-	m->forward.max_logits = MODEL_MAX_LOGITS;
-	return ops->open(&shape,
-			 &(struct ops_limits){
-				 .max_rows = m->max_rows,
-				 .max_logits = MODEL_MAX_LOGITS,
-				 .max_context = size.context,
-				 .nr_blocks = size.nr_blocks,
-				 .threads = opt->threads,
-			 },
-			 &m->forward.ctx, err);
+	m->max_rows = limits.max_rows;
+	m->forward.nr_layers = shape.nr_layers;
+	m->forward.max_logits = limits.max_logits;
+	limits.max_context = size.context;
+	limits.nr_blocks = size.nr_blocks;
+	return m->forward.ops->open(&shape, &limits, &m->forward.ctx, err);
 }
 
 /* Hand the weights over, layer by layer. */
@@ -393,7 +457,8 @@ int model_open(const struct backend_options *opt, struct backend **ret_be,
 		return err_set(err, -ENOMEM, "%s: no memory", opt->model);
 	m->be.run = model_run;
 	m->be.close = model_close;
-	if ((ret = read_weights(m, opt->model, err)) ||
+	if ((ret = choose_ops(m, opt, err)) ||
+	    (ret = read_weights(m, opt->model, err)) ||
 	    (ret = open_ops(m, opt, err)) || (ret = load(m, opt, err))) {
 		model_close(&m->be);
 		return ret;

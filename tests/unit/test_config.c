@@ -54,6 +54,58 @@ TEST(help_and_version_win_over_what_is_missing)
 	CHECK(c.version && !c.help);
 }
 
+TEST(a_device_by_number_is_a_gpu_and_by_path_a_node)
+{
+	static const char *const a[] = { "--device",  "/dev/x", "--device", "3",
+					 "--backend", "cuda",	NULL };
+	static const char *const b[] = { "--device", "0", NULL };
+	static const char *const d[] = { "--device", "256", NULL };
+	static const char *const e[] = { "--device", NULL };
+
+	CHECK_EQ(line(a), 0);
+	CHECK_STR(c.device, "/dev/x");
+	CHECK_EQ(c.gpu, 3);
+	CHECK(c.gpu_named);
+	CHECK_EQ(c.backend, CONFIG_CUDA);
+	CHECK_EQ(line(b), 0);
+	CHECK_STR(c.device, "");
+	CHECK_EQ(c.gpu, 0);
+	CHECK(c.gpu_named);
+	CHECK_EQ(line(d), 0); /* no GPU has that number */
+	CHECK_STR(c.device, "256");
+	CHECK(!c.gpu_named);
+	CHECK_EQ(line(e), 0);
+	CHECK_STR(c.device, CONFIG_DEVICE);
+}
+
+TEST(memory_of_a_gpu_is_a_size_or_a_part)
+{
+	static const struct {
+		const char *value;
+		uint64_t bytes;
+		uint32_t share;
+	} row[] = {
+		{ "20G", 20ull << 30, 0 }, { "65536", 65536, 0 },
+		{ "0.5", 0, 500 },	   { ".25", 0, 250 },
+		{ "0.999", 0, 999 },	   { "0.001", 0, 1 },
+	};
+
+	for (size_t i = 0; i < sizeof(row) / sizeof(row[0]); i++) {
+		const char *const a[] = { "--gpu-memory",
+					  "0.7",
+					  "--gpu-memory",
+					  "1G",
+					  "--gpu-memory",
+					  row[i].value,
+					  NULL };
+
+		ROW(row[i].value);
+		CHECK_EQ(line(a), 0);
+		CHECK_EQ(c.gpu_memory, row[i].bytes);
+		CHECK_EQ(c.gpu_share, row[i].share);
+	}
+}
+
 TEST(what_is_wrong_is_named_with_what_is_allowed)
 {
 	static const struct {
@@ -80,10 +132,18 @@ TEST(what_is_wrong_is_named_with_what_is_allowed)
 		{ "--kv-memory", "17592186044416T", "is not a size" },
 		{ "--socket-mode", "888", "octal" },
 		{ "--socket-mode", "1777", "octal, 1 to 777" },
-		{ "--backend", "gpu", "'gpu' is none of cpu|null" },
-		{ "--backend", "cpu|null", "is none of cpu|null" },
+		{ "--backend", "gpu", "'gpu' is none of cpu|null|cuda" },
+		{ "--backend", "cpu|null", "is none of cpu|null|cuda" },
 		{ "--kv-type", "q", "'q' is none of auto|f32|f16|q8" },
 		{ "--weights", "slow", "'slow' is none of fast|file" },
+		{ "--gpu-memory", "0", "or a part of it all from 0.001" },
+		{ "--gpu-memory", "1", "gpu-memory: '1' is not a size as" },
+		{ "--gpu-memory", "1.0", "is not a size as" },
+		{ "--gpu-memory", "0.", "is not a size as" },
+		{ "--gpu-memory", "0.0", "is not a size as" },
+		{ "--gpu-memory", "0.1234", "is not a size as" },
+		{ "--gpu-memory", "0.5G", "is not a size as" },
+		{ "--gpu-memory", "-0.5", "is not a size as" },
 		{ "--model", "", "model: a path of 0 bytes" },
 		{ "--config", "/nonexistent/f", "/nonexistent/f: No such" },
 	};
