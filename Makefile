@@ -69,7 +69,7 @@ CLIENT_LIBS := $(if $(CLIENT_SRC),$(B)/libllmclient.a $(B)/libllmclient.so)
 
 all: $(BINS) $(CLIENT_LIBS) $(EXAMPLES)
 	@$(if $(HAVE_LIBNL),:,echo "note: no libnl-genl-3: llmctl speaks to the socket only")
-	@echo "note: no CUDA backend yet (its kernels: make check-cuda)"
+	@echo "note: the CUDA backend is made by make cuda$(if $(NVCC),, (no nvcc is here))"
 
 # ---- objects; the AVX files carry their own flags.  -fno-tree-ter and
 # -fno-tree-reassoc keep the register tiles from spilling (measured, gcc)

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "kernels/library.h"
 
-#include "kernels/ops.h"
 #include "base/err.h"
 
 #include <dlfcn.h>
@@ -40,6 +39,7 @@ static void *open_library(const char *path)
 
 int ops_load(const char *path, const struct ops **ret_ops, struct err *err)
 {
+	static const uint32_t sizes[] = OPS_LIBRARY_SIZES;
 	const struct ops_library *l;
 	void *handle = open_library(path);
 
@@ -49,12 +49,12 @@ int ops_load(const char *path, const struct ops **ret_ops, struct err *err)
 	if (!l)
 		return err_set(err, -EINVAL, "%s: has no %s", path,
 			       OPS_LIBRARY_SYMBOL);
-	if (l->size != sizeof(*l) || l->ops_size != sizeof(*l->ops) ||
+	if (l->size != sizeof(*l) || memcmp(l->sizes, sizes, sizeof(sizes)) ||
 	    strcmp(l->version, LLM_VERSION) != 0)
 		return err_set(err, -EINVAL,
-			       "%s: of version %.31s, this is %s: build both "
-			       "from one tree",
-			       path, l->version, LLM_VERSION);
+			       "%s: of another version than this llmd (%s): "
+			       "build both from one tree",
+			       path, LLM_VERSION);
 	*ret_ops = l->ops;
 	return 0;
 }

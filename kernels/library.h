@@ -8,18 +8,27 @@
 #ifndef KERNELS_LIBRARY_H
 #define KERNELS_LIBRARY_H
 
-#include <stdint.h>
+#include "kernels/ops.h"
 
 struct err;
-struct ops;
 
 #define OPS_LIBRARY_SYMBOL "llm_ops_library"
 
+/* What both sides must mean alike. */
+#define OPS_LIBRARY_SIZES                                                      \
+	{                                                                      \
+		sizeof(struct ops), sizeof(struct ops_shape),                  \
+			sizeof(struct ops_limits), sizeof(struct ops_layer),   \
+			sizeof(struct ops_ends), sizeof(struct step),          \
+			sizeof(struct step_out), sizeof(struct sampler),       \
+	}
+#define OPS_LIBRARY_NR_SIZES 8u
+
 /* What the library has under that name. */
 struct ops_library {
-	uint32_t size;	   /* of this struct */
-	uint32_t ops_size; /* of struct ops */
-	char version[32];  /* of the tree that it was built from */
+	uint32_t size; /* of this struct */
+	uint32_t sizes[OPS_LIBRARY_NR_SIZES];
+	char version[32]; /* of the tree that it was built from */
 	const struct ops *ops;
 };
 

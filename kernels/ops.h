@@ -131,6 +131,7 @@ struct ops_shape {
 /* What a context is sized for. */
 struct ops_limits {
 	uint32_t max_rows;    /* rows of a step */
+	uint32_t max_seqs;    /* sequences of a step; 0 = max_rows */
 	uint32_t max_logits;  /* rows of one head() call */
 	uint32_t max_context; /* positions are below this */
 	uint32_t nr_blocks;   /* KV blocks, block 0 (never written) included */

@@ -19,6 +19,7 @@ install: all
 	ln -sf libllmclient.so.$(VERSION) $(LIB)/libllmclient.so.$(SOVERSION)
 	ln -sf libllmclient.so.$(SOVERSION) $(LIB)/libllmclient.so
 	$(INSTALL) 644 $(B)/libllmclient.a $(LIB)/libllmclient.a
+	[ ! -e $(B)/libllm-cuda.so ] || $(INSTALL) 755 $(B)/libllm-cuda.so $(LIB)/libllm-cuda.so
 	$(INSTALL) 644 include/llmclient.h $(AT)/include/llmclient.h
 	for h in llm.h llm_netlink.h; do $(INSTALL) 644 include/uapi/linux/$$h $(AT)/include/linux/$$h || exit; done
 	@mkdir -p $(LIB)/pkgconfig
@@ -39,7 +40,7 @@ endif
 
 # exactly what install puts there
 uninstall:
-	rm -f $(AT)/sbin/llmd $(TOOLS:%=$(AT)/bin/%) $(LIB)/libllmclient.* \
+	rm -f $(AT)/sbin/llmd $(TOOLS:%=$(AT)/bin/%) $(LIB)/libllmclient.* $(LIB)/libllm-cuda.so \
 		$(AT)/include/llmclient.h $(AT)/include/linux/llm.h $(AT)/include/linux/llm_netlink.h \
 		$(LIB)/pkgconfig/llmclient.pc \
 		$(AT)/lib/systemd/system/llmd.service $(AT)/lib/sysusers.d/llm.conf \

@@ -292,7 +292,7 @@ static int size_kv(struct model *m, const struct backend_options *opt,
 		.kv_bytes = opt->kv_bytes,
 		.max_context = opt->max_context,
 		.model_context = a->context,
-		.max_seqs = opt->max_seqs ? opt->max_seqs : DEFAULT_SEQS,
+		.max_seqs = limits->max_seqs,
 		.block_bytes = ops->kv_block_bytes(shape),
 	};
 	int ret;
@@ -340,6 +340,7 @@ static int open_ops(struct model *m, const struct backend_options *opt,
 	struct ops_limits limits = {
 		.max_rows = opt->max_tokens_per_step ? opt->max_tokens_per_step
 						     : DEFAULT_ROWS,
+		.max_seqs = opt->max_seqs ? opt->max_seqs : DEFAULT_SEQS,
 		.max_logits = MODEL_MAX_LOGITS,
 		.max_context = opt->max_context ? opt->max_context
 						: m->checkpoint.arch.context,

@@ -6,7 +6,7 @@
  * sizes that it cannot run (-EINVAL), starts the kernel and returns; -EIO
  * where CUDA refuses the launch.
  *
- * The table of ops.h over these (ops_cuda) does not exist yet.
+ * The table of ops.h over these is ops_cuda.c.
  */
 #ifndef KERNELS_CUDA_CUDA_H
 #define KERNELS_CUDA_CUDA_H

@@ -211,7 +211,7 @@ int pack_weight(const struct pack *p, const struct weight *w,
 	if (!is_made_from(p->form, w->type) || w->cols != (uint32_t)p->cols)
 		return -EINVAL;
 	for (int r = row; r < row + count; r++) {
-		int to = pack_row(place, r);
+		int to = pack_row(place, r) - p->first_row;
 
 		if (forms[p->form].run) {
 			row_blocks(p, to, &weight_formats[w->type],

@@ -17,6 +17,7 @@ struct pack {
 	int rows, cols; /* rows of all that goes into it */
 	void *w;	/* [pack_bytes()], zeros at first */
 	float *scale;	/* [pack_scales()], zeros at first; RUNS: none */
+	int first_row;	/* with which both begin: 0, or of LAYOUT_ROWS */
 };
 
 size_t pack_bytes(enum cuda_form form, int rows, int cols);

@@ -8,7 +8,6 @@
 #   make check-gpu    the same tests, and the questions that only a GPU answers
 #   make dist         a bundle of it all for a machine that has a GPU and no tools
 # MUTANTS=all: every planted bug, not the short list.
-# No op table is in the library yet: it has the calls of kernels/cuda/cuda.h.
 NVCC ?= $(or $(shell command -v nvcc),$(wildcard /usr/local/cuda/bin/nvcc))
 ifeq ($(origin CXX),default)
 CXX := $(if $(findstring clang,$(CC)),clang++,g++)
@@ -21,13 +20,16 @@ CUEMU_C_SRC := $(sort $(wildcard tests/cuemu/test_*.c))
 # test_emu's kernels are wrong on purpose
 GPU_SRC := $(filter-out %/test_emu.cu,$(CUEMU_SRC)) tests/cuemu/probe.cu tests/cuemu/speed.cu
 
+# what is in the library besides
+CUDA_LIBS := $(B)/libllmkernels.a $(B)/libllmbase.a
+
 # ---- on the host; warned of what C is, less what C++ does not know and what
 # test_emu does on purpose
 HAVE_CUEMU := $(if $(SAN)$(MARKS),,$(shell command -v $(CXX) >/dev/null && \
 	[ "$$(uname -m)" = x86_64 ] && echo 1))
 CUEMU_FLAGS = -std=c++17 -I. $(filter-out -Wstrict-prototypes -Wmissing-prototypes -Wnested-externs \
 	-Wold-style-definition -Wjump-misses-init -Wduplicated-branches,$(WARN) $(CFLAGS)) -Wno-unknown-pragmas \
-	$(if $(findstring clang,$(CXX)),-Wno-pass-failed) -ffp-contract=off -U_FORTIFY_SOURCE \
+	$(if $(findstring clang,$(CXX)),-Wno-pass-failed) -ffp-contract=off -fPIC -U_FORTIFY_SOURCE \
 	-include tests/cuemu/cuemu.h
 CUEMU_OBJ := $(if $(HAVE_CUEMU),$(patsubst %.cu,$(B)/obj/cuemu/%.o,$(CUDA_SRC) $(CUEMU_SRC) tests/cuemu/runtime.cu) \
 	$(patsubst %.c,$(B)/obj/cuemu/%.o,$(CUDA_HOST_SRC) $(CUEMU_C_SRC)))
@@ -43,10 +45,21 @@ $(B)/obj/cuemu/tests/cuemu/runtime.o: CUEMU_FLAGS += -Itests/cuemu/fake
 $(B)/obj/cuemu/%.o: %.c
 	@mkdir -p $(@D)
 	$(CC) $(ALL_CFLAGS) -Itests/cuemu/fake -MMD -MP -c -o $@ $<
-$(CUEMU_TESTS) $(CUEMU_C_TESTS): $(B)/tests/cuemu/%: $(B)/obj/cuemu/tests/cuemu/%.o $(CUEMU_KERNELS) $(CUEMU_HOST) $(DAEMON_LIBS)
+# the library as llmd loads it, of emulated kernels
+CUEMU_LIB := $(if $(HAVE_CUEMU),$(B)/cuemu/libllm-cuda.so)
+$(B)/cuemu/libllm-cuda.so: $(CUEMU_HOST) $(CUEMU_KERNELS) $(CUDA_LIBS) tests/cuemu/fake/libllm-cuda.map
+	@mkdir -p $(@D)
+	$(CXX) -shared -pthread -Wl,-z,defs -Wl,--version-script=tests/cuemu/fake/libllm-cuda.map -o $@ \
+		$(filter %.o,$^) $(CUDA_LIBS) -lm
+# (those of the backend load the library instead, as llmd does)
+CUEMU_APART := $(filter $(B)/tests/cuemu/test_backend%,$(CUEMU_C_TESTS))
+CUEMU_LINKED := $(filter-out $(CUEMU_APART),$(CUEMU_TESTS) $(CUEMU_C_TESTS))
+$(CUEMU_LINKED): $(CUEMU_KERNELS) $(CUEMU_HOST)
+$(CUEMU_APART): | $(CUEMU_LIB)
+$(CUEMU_TESTS) $(CUEMU_C_TESTS): $(B)/tests/cuemu/%: $(B)/obj/cuemu/tests/cuemu/%.o $(DAEMON_LIBS)
 	@mkdir -p $(@D)
 	$(CXX) -pthread -o $@ $(filter %.o,$^) $(DAEMON_LIBS) $(LIBS)
-cuda-tests: $(CUEMU_TESTS) $(CUEMU_C_TESTS)
+cuda-tests: $(CUEMU_TESTS) $(CUEMU_C_TESTS) $(CUEMU_LIB) all
 check-cuda:
 	$(INNER) cuda-tests
 	@MUTANTS=$(MUTANTS) CXX="$(CXX)" tests/run -b $(B) cuemu/
@@ -57,7 +70,6 @@ NVFLAGS = -std=c++17 -O3 -fmad=false -lineinfo -I. -Xcompiler -fPIC,-ffp-contrac
 	-gencode=arch=compute_80,code=[sm_80,compute_80] -gencode=arch=compute_90a,code=sm_90a
 CUDA_OBJ := $(patsubst %.cu,$(B)/obj/nvcc/%.o,$(CUDA_SRC))
 CUDA_HOST_OBJ := $(patsubst %.c,$(B)/obj/nvcc/%.o,$(CUDA_HOST_SRC))
-CUDA_LIBS := $(B)/libllmkernels.a $(B)/libllmbase.a
 GPU_TESTS := $(patsubst tests/cuemu/%.cu,$(B)/gpu/%,$(GPU_SRC))
 $(B)/obj/nvcc/%.o: %.cu
 	@mkdir -p $(@D)
@@ -65,8 +77,9 @@ $(B)/obj/nvcc/%.o: %.cu
 $(B)/obj/nvcc/%.o: %.c
 	@mkdir -p $(@D)
 	$(CC) $(ALL_CFLAGS) -isystem $(dir $(NVCC))../include -MMD -MP -c -o $@ $<
-$(B)/libllm-cuda.so: $(CUDA_OBJ) $(CUDA_HOST_OBJ) $(CUDA_LIBS)
-	$(NVCC) -shared -cudart static -o $@ $^ -lm
+$(B)/libllm-cuda.so: $(CUDA_OBJ) $(CUDA_HOST_OBJ) $(CUDA_LIBS) kernels/cuda/libllm-cuda.map
+	$(NVCC) -shared -cudart static -Xlinker -z,defs,--version-script=kernels/cuda/libllm-cuda.map -o $@ \
+		$(filter %.o,$^) $(CUDA_LIBS) -lm -ldl -lpthread -lrt
 $(B)/gpu/%: $(B)/obj/nvcc/tests/cuemu/%.o $(CUDA_OBJ) $(CUDA_HOST_OBJ) $(CUDA_LIBS)
 	@mkdir -p $(@D)
 	$(NVCC) -cudart static -o $@ $^ -lm -ldl

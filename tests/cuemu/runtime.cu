@@ -98,6 +98,8 @@ const char *cudaGetErrorString(cudaError_t error)
 		return "an illegal memory access was encountered";
 	case cudaErrorStreamCaptureUnsupported:
 		return "operation not permitted when stream is capturing";
+	case cudaErrorUnknown:
+		break;
 	}
 	return "unknown error";
 }

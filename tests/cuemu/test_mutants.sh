@@ -11,7 +11,7 @@ passed=0 failed=0 skipped=0
 cxx=${CXX:-g++}
 flags=(-std=c++17 -O1 -w -ffp-contract=off -U_FORTIFY_SOURCE -I"$dir" -I. -include tests/cuemu/cuemu.h)
 obj=${LLM_BUILD:-build}/obj
-libs=("$obj"/kernels/cuda/*.o "${LLM_BUILD:-build}/libllmkernels.a" "${LLM_BUILD:-build}/libllmbase.a" -pthread)
+libs=("$obj/cuemu/tests/cuemu/runtime.o" "${LLM_BUILD:-build}/libllmkernels.a" "${LLM_BUILD:-build}/libllmbase.a" -pthread)
 if [[ $(uname -m) != x86_64 ]] || ! command -v "$cxx" >/dev/null; then
 	echo "ok mutants # SKIP wants a C++ compiler and x86-64"
 	echo "0 passed, 0 failed, 1 skipped"

@@ -48,21 +48,15 @@ enum drive_out {
 	OUT_SCORE, /* every row judges the token that follows it (or 0) */
 };
 
-/* As drive_open(), with keys and values kept as @kv. */
-static inline void drive_open_kv(struct drive *d, const char *dir,
-				 const char *ops, uint32_t threads,
-				 enum backend_kv kv)
+/* With @opt, whose sizes of a step are drive's own. */
+static inline void drive_open_with(struct drive *d,
+				   const struct backend_options *options)
 {
-	struct backend_options opt = {
-		.model = dir,
-		.max_tokens_per_step = DRIVE_ROWS,
-		.max_seqs = DRIVE_SEQS,
-		.threads = threads,
-		.ops = ops,
-		.kv = kv,
-	};
+	struct backend_options opt = *options;
 	struct err err = { 0 };
 
+	opt.max_tokens_per_step = DRIVE_ROWS;
+	opt.max_seqs = DRIVE_SEQS;
 	if (model_open(&opt, &d->be, &err)) {
 		printf("# %s\n", err.text);
 		CHECK(!"model_open");
@@ -71,6 +65,19 @@ static inline void drive_open_kv(struct drive *d, const char *dir,
 		 0);
 	d->next_block = 1;
 	d->vocab = d->be->info.vocab;
+}
+
+/* As drive_open(), with keys and values kept as @kv. */
+static inline void drive_open_kv(struct drive *d, const char *dir,
+				 const char *ops, uint32_t threads,
+				 enum backend_kv kv)
+{
+	drive_open_with(d, &(struct backend_options){
+				   .model = dir,
+				   .threads = threads,
+				   .ops = ops,
+				   .kv = kv,
+			   });
 }
 
 static inline void drive_open(struct drive *d, const char *dir, const char *ops,

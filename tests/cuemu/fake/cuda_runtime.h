@@ -22,6 +22,7 @@ typedef enum cudaError {
 	cudaErrorInvalidDevice = 101,
 	cudaErrorIllegalAddress = 700,
 	cudaErrorStreamCaptureUnsupported = 900,
+	cudaErrorUnknown = 999,
 } cudaError_t;
 
 typedef struct fake_stream *cudaStream_t;

@@ -1,0 +1,112 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * context.h - what the CUDA op set holds behind struct ops_ctx.  All pointers
+ * to numbers are device memory, owned by the device, at multiples of 256 bytes.
+ */
+#ifndef KERNELS_CUDA_CONTEXT_H
+#define KERNELS_CUDA_CONTEXT_H
+
+#include "kernels/cuda/cuda.h"
+#include "kernels/cuda/device.h"
+#include "kernels/cuda/image.h"
+#include "kernels/cuda/upload.h"
+#include "kernels/ops.h"
+
+struct pool;
+
+#define CONTEXT_PAIRS 256u /* blocks that one launch copies */
+
+/* Weights in one form, [n, k]. */
+struct matrix {
+	void *w;
+	float *scale; /* NULL where the form has none */
+	float *bias;  /* optional: [n] */
+	int n, k;
+	int first; /* its first column of the answer */
+	int has_bias;
+	enum cuda_form form;
+};
+
+#define LINEAR_PARTS 3
+
+/* What is multiplied with one input: linear.h. */
+struct linear {
+	struct matrix m[LINEAR_PARTS];
+	int nr, n; /* matrices; columns of the answer */
+	enum cuda_number input;
+	struct linear_place {
+		int matrix, first; /* in it */
+	} part[LINEAR_PARTS];
+};
+
+struct layer {
+	struct linear qkv;	     /* q, k, v */
+	struct linear o, down;	     /* their products are added to X */
+	struct linear gate_up;	     /* rows as layout_gate_up() says */
+	float *attn_norm, *mlp_norm; /* [dim] */
+	float *q_norm, *k_norm;	     /* optional: [head_dim] */
+	const float *rope;	     /* [max_context][rotary_dim / 2][2] */
+	const float *rope_host;	     /* the table that it was made of */
+	uint32_t window;
+};
+
+struct ends {
+	void *embed; /* [vocab, dim] of @number */
+	enum cuda_number number;
+	float *norm; /* [dim] */
+	struct linear head;
+};
+
+/* What ops hand to each other. */
+struct buffers {
+	float *x;      /* [max_rows, dim] */
+	void *xn;      /* [max_rows, dim] of number[OPS_XN] */
+	float *qkv;    /* [max_rows, (nr_heads + 2 nr_kv_heads) * head_dim] */
+	uint16_t *q;   /* [max_rows, nr_heads * head_dim] bf16 */
+	void *a;       /* [max_rows, nr_heads * head_dim] of number[OPS_A] */
+	void *h;       /* [max_rows, ffn] of number[OPS_H] */
+	char *codes;   /* of [max_rows] of any of these: cuda_quantize() */
+	float *logits; /* [max_logits, vocab] */
+	float *part, *state;	       /* of attention: [slots] of 16 rows */
+	int *count;		       /* zero between launches */
+	float *rope;		       /* the first table that a layer names */
+	struct cuda_block_pair *pairs; /* [CONTEXT_PAIRS] */
+};
+
+/* Samplers on their way there, and what was chosen: choose.c. */
+struct choose {
+	/* [max_logits] samplers, then words of lists; pinned, and there */
+	struct cuda_sampler *host, *dev;
+	size_t max_words; /* of lists */
+	float *l;	  /* [max_logits, vocab] */
+	uint32_t *count;  /* [max_logits, vocab] 0 between launches */
+	/*
+	 * [max_logits] of each: token, nr_alt (to score); logprob; alternatives
+	 * and their logprobs, CUDA_MAX_ALT of each.  Pinned, for both ways, and
+	 * there
+	 */
+	uint32_t *question, *answer_host, *answer_dev;
+};
+
+struct ops_ctx {
+	struct ops_shape shape;
+	struct ops_limits limits;
+	struct device device;
+	struct pool *pool; /* owned: threads that pack weights */
+	struct upload upload;
+	struct image image;
+	struct choose choose;
+	struct buffers buf;
+	/* what the buffers hold now, by who wrote them last */
+	enum cuda_number number[NR_OPS_BUFFERS];
+	struct ends ends;
+	struct layer *layer;	/* owned: [nr_layers] */
+	const float *rope_host; /* borrowed: what buf.rope was made of */
+	uint16_t *kv;		/* [nr_blocks][block_bytes] (ops.h) */
+	size_t block_bytes;
+	struct cuda_block_pair *pairs_host; /* pinned: [CONTEXT_PAIRS] */
+	float *rows_host; /* pinned: a row of any buffer; peek and poke */
+	int in_flight;	  /* the step's image may still be on its way */
+};
+
+#endif

@@ -1,0 +1,71 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: MIT
+# llmd --backend cuda, on emulated kernels and a CUDA runtime that is the host:
+# who loads the library, what is said where no GPU can be had, and that no stream
+# is lost where one fails.
+set -u
+. "$(dirname "$0")/../system/lib.sh"
+lib=$B/cuemu/libllm-cuda.so
+model=tests/data/models/llama3-gqa-bf16
+[[ -x $LLM && -x $B/llmd ]] || skip_all "no llmd in $B"
+[[ -e $lib ]] || skip_all "not built: wants a C++ compiler and x86-64"
+unset LLM_MODEL LLM_FAKE_CUDA
+cuda=(--backend cuda --cuda-library "$lib" --model "$model" --threads 2)
+
+# ids [OPTION...]: of 40 tokens that the service makes
+ids() {
+	ask run --socket "$SOCK" --ids "5 6 7 8 9 10 11" -n 40 --ignore-eos --format ids "$@"
+	echo "$OUT"
+}
+
+# ---- it serves ----------------------------------------------------------
+serve "${cuda[@]}" || { not_ok "llmd --backend cuda gets ready"; finish; }
+ok "llmd --backend cuda gets ready"
+greedy=$(ids --temperature 0)
+hot=$(ids --temperature 1.2 --seed 7 --top-p 0.9)
+is "40 tokens come" "$(wc -w <<<"$greedy")" 40
+is "and again the same" "$(ids --temperature 0)" "$greedy"
+if grep -q libllm-cuda "/proc/$PID/maps"; then
+	not_ok "the keeper has not loaded the library"
+else
+	ok "the keeper has not loaded the library"
+fi
+like "the engine has" "$(cat "/proc/$(engine)/maps")" libllm-cuda
+stop
+is "it ends with 0" "$RC" 0
+
+# F32 and BF16 choose alike here; where they must, test_backend.c says
+serve --backend cpu --model $model --threads "$THREADS" || finish
+is "the CPU has the same greedy tokens" "$(ids --temperature 0)" "$greedy"
+stop
+
+# ---- a GPU that fails ---------------------------------------------------
+# each engine's does after as many pieces of work as are a few steps
+export LLM_FAKE_CUDA='1 67108864 0 500'
+serve "${cuda[@]}" || { not_ok "llmd gets ready on a GPU that will fail"; finish; }
+is "greedy tokens outlive the engines" "$(ids --temperature 0)" "$greedy"
+is "drawn tokens outlive the engines" "$(ids --temperature 1.2 --seed 7 --top-p 0.9)" "$hot"
+like "the log says why" "$(<"$LOG")" 'GPU 0: an illegal memory access was encountered'
+lives=$(grep -c 'illegal memory access' "$LOG")
+if [[ $lives -ge 4 ]]; then ok "engines died meanwhile"; else not_ok "engines died meanwhile" "$lives"; fi
+stop
+is "llmd lives on, and ends with 0" "$RC" 0
+
+# ---- no GPU -------------------------------------------------------------
+# refused WHAT FAKE SAYS OPTION...: llmd ends with 1 and one line
+refused() {
+	local what=$1 fake=$2 says=$3
+	shift 3
+	OUT=$(LLM_FAKE_CUDA=$fake timeout 60 "$B/llmd" "${CARRIER[@]}" "$@" 2>&1)
+	is "$what: exit 1" "$?" 1
+	like "$what: said" "$OUT" "$says"
+	is "$what: one line" "$(wc -l <<<"$OUT")" 1
+}
+refused "no driver" -1 'GPU 0: CUDA driver version is insufficient' "${cuda[@]}"
+refused "no GPU" 0 'GPU 0: no CUDA-capable device' "${cuda[@]}"
+refused "not this GPU" 2 'GPU 5: there are 2, counted from 0' "${cuda[@]}" --device 5
+refused "a small GPU" '1 1000000' 'weights of .* leave nothing for KV of the .*GPU 0 \(Emulated GPU' "${cuda[@]}"
+refused "gpu-memory that is not free" '1 67108864 50000000' 'gpu-memory is 0\.03 GiB, GPU 0 .* has 0\.02 GiB free of 0\.06' \
+	"${cuda[@]}" --gpu-memory 0.5
+refused "no library" 1 'none\.so: cannot open shared object' --backend cuda --cuda-library "$TMP/none.so" --model $model
+finish
