@@ -19,7 +19,11 @@ struct err;
 
 /* in the order of their names in config.c */
 enum config_backend { CONFIG_CPU, CONFIG_NULL, CONFIG_CUDA };
-enum config_weights { CONFIG_WEIGHTS_FAST, CONFIG_WEIGHTS_FILE };
+enum config_weights {
+	CONFIG_WEIGHTS_FAST,
+	CONFIG_WEIGHTS_FILE,
+	CONFIG_WEIGHTS_INT8,
+};
 
 /* Everything 0 or "" until told: the default of whoever uses it. */
 struct config {

@@ -125,6 +125,7 @@ static void role_fill(struct role *r, const struct config *c)
 		.kv_bytes = c->kv_memory,
 		.kv = (enum backend_kv)c->kv_type,
 		.weights_file = c->weights == CONFIG_WEIGHTS_FILE,
+		.weights_int8 = c->weights == CONFIG_WEIGHTS_INT8,
 		.max_context = c->max_context,
 		.max_tokens_per_step = c->max_tokens_per_step,
 		.max_seqs = c->max_streams,
@@ -192,6 +193,8 @@ static int check(const struct config *c)
 		gpu = "gpu-memory";
 	else if (*c->cuda_library)
 		gpu = "cuda-library";
+	else if (c->weights == CONFIG_WEIGHTS_INT8)
+		gpu = "weights int8";
 	if (gpu && c->backend != CONFIG_CUDA) {
 		log_error("%s is for --backend cuda", gpu);
 		return -EINVAL;

@@ -82,6 +82,9 @@ static int check_sizes(const struct ops_shape *s, const struct ops_limits *l,
 	if ((unsigned int)s->kv > KV_F16)
 		return err_set(err, -EINVAL, "KV type %d is unknown",
 			       (int)s->kv);
+	if (s->weights != WEIGHTS_AS_IS)
+		return err_set(err, -EINVAL,
+			       "weights in int8 are there on a GPU only");
 	if (s->rotary_dim > s->head_dim || s->rotary_dim % 2)
 		return err_set(err, -EINVAL,
 			       "rotary_dim %u, allowed even and up to %u",

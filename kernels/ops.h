@@ -113,6 +113,16 @@ enum kv_type {
 	KV_BF16, /* where the op set computes on a device */
 };
 
+/* How the matrices of layers are multiplied. */
+enum weight_use {
+	WEIGHTS_AS_IS,
+	/*
+	 * W8A8, on a device: plain ones are rounded to 8 bits when they are
+	 * loaded, with a scale a row, and their input as it comes
+	 */
+	WEIGHTS_INT8,
+};
+
 /* The model's sizes: one set for all layers (of this process). */
 struct ops_shape {
 	uint32_t dim;	      /* of the residual stream */
@@ -126,6 +136,7 @@ struct ops_shape {
 	float norm_eps;
 	float attn_scale; /* scores are q.k times this */
 	enum kv_type kv;
+	enum weight_use weights;
 };
 
 /* What a context is sized for. */

@@ -70,6 +70,7 @@ struct backend_options {
 	const char *model; /* path: a directory or a GGUF file */
 	uint64_t kv_bytes; /* memory for KV; 0 = a default that fits */
 	enum backend_kv kv;
+	bool weights_int8;    /* W8A8 on a device: another arithmetic */
 	bool weights_file;    /* computed on as the file has them, for good */
 	uint32_t max_context; /* 0 = the model's own */
 	uint32_t max_tokens_per_step; /* rows of the largest batch */

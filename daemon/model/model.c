@@ -353,6 +353,7 @@ static int open_ops(struct model *m, const struct backend_options *opt,
 
 	shape_from(&shape, &m->checkpoint.arch);
 	shape.kv = kv_type(m, opt->kv);
+	shape.weights = opt->weights_int8 ? WEIGHTS_INT8 : WEIGHTS_AS_IS;
 	ret = size_kv(m, opt, &shape, &limits, &size, err);
 	if (ret)
 		return ret;

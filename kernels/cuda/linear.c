@@ -10,10 +10,12 @@
 
 /* ---- forms ---- */
 
-static enum cuda_form form_of(enum weight_type type)
+static enum cuda_form form_of(enum weight_type type, enum weight_use use)
 {
 	enum cuda_form form;
 
+	if (use == WEIGHTS_INT8 && !weight_is_packed(type))
+		return CUDA_W_ROWS8;
 	return pack_form(type, &form) ? CUDA_W_BF16 : form;
 }
 
@@ -45,25 +47,27 @@ static int codes_of(enum cuda_form form, enum cuda_codes *ret)
 }
 
 /* Halves that are interleaved are of one form, or both BF16. */
-static enum cuda_form part_form(const struct linear_part *parts, int nr, int i)
+static enum cuda_form part_form(const struct linear_part *parts, int nr, int i,
+				enum weight_use use)
 {
-	enum cuda_form form = form_of(parts[i].w->type);
+	enum cuda_form form = form_of(parts[i].w->type, use);
 
 	for (int k = 0; k < nr && parts[i].order == PACK_GATE; k++)
-		if (form_of(parts[k].w->type) != form)
+		if (form_of(parts[k].w->type, use) != form)
 			return CUDA_W_BF16;
 	for (int k = 0; k < nr && parts[i].order == PACK_UP; k++)
-		if (form_of(parts[k].w->type) != form)
+		if (form_of(parts[k].w->type, use) != form)
 			return CUDA_W_BF16;
 	return form;
 }
 
-static enum cuda_number input_of(const struct linear_part *parts, int nr)
+static enum cuda_number input_of(const struct linear_part *parts, int nr,
+				 enum weight_use use)
 {
 	enum cuda_number number = CUDA_F32;
 
 	for (int i = 0; i < nr; i++) {
-		enum cuda_form form = part_form(parts, nr, i);
+		enum cuda_form form = part_form(parts, nr, i, use);
 
 		if (form == CUDA_W_BF16)
 			return CUDA_BF16;
@@ -73,13 +77,14 @@ static enum cuda_number input_of(const struct linear_part *parts, int nr)
 	return number;
 }
 
-void linear_plan(const struct linear_part *parts, int nr, struct linear *ret)
+void linear_plan(const struct linear_part *parts, int nr, enum weight_use use,
+		 struct linear *ret)
 {
-	struct linear l = { .input = input_of(parts, nr) };
+	struct linear l = { .input = input_of(parts, nr, use) };
 
 	assert(nr <= LINEAR_PARTS);
 	for (int i = 0; i < nr; i++) {
-		enum cuda_form form = part_form(parts, nr, i);
+		enum cuda_form form = part_form(parts, nr, i, use);
 		struct matrix *m;
 
 		/* one input: beside BF16 others of 16 bits are that too */

@@ -13,9 +13,9 @@
 #define KERNELS_CUDA_LINEAR_H
 
 #include "kernels/cuda/pack.h"
+#include "kernels/ops.h"
 
 struct linear;
-struct ops_ctx;
 struct place;
 
 /* One of the model's matrices; parts of a product stand in a row. */
@@ -25,8 +25,12 @@ struct linear_part {
 	enum pack_order order; /* PACK_GATE and PACK_UP: both, of one form */
 };
 
-/* The forms of @parts; where each lies among its like. */
-void linear_plan(const struct linear_part *parts, int nr, struct linear *ret);
+/*
+ * The forms of @parts, plain ones to be multiplied as @use says; where each
+ * lies among its like.
+ */
+void linear_plan(const struct linear_part *parts, int nr, enum weight_use use,
+		 struct linear *ret);
 
 /* Its places in the walk @p (place.h). */
 void linear_place(struct place *p, struct linear *l);

@@ -330,12 +330,15 @@ static int copy_blocks(struct ops_ctx *ctx, const struct block_copy *pairs,
 
 static uint64_t arith_of(const struct ops_ctx *ctx)
 {
-	/* FNV-1a: of the device's generation, then of 8-bit KV */
+	/* FNV-1a: of the device's generation, of 8-bit KV, of W8A8 */
 	uint64_t id = (OPS_ARITH_CUDA ^ (uint64_t)ctx->device.generation) *
 		      0x100000001b3ull;
 
-	return ctx->shape.kv == KV_Q8 ? (id ^ 0x6b763801) * 0x100000001b3ull
-				      : id;
+	if (ctx->shape.kv == KV_Q8)
+		id = (id ^ 0x6b763801) * 0x100000001b3ull;
+	if (ctx->shape.weights == WEIGHTS_INT8)
+		id = (id ^ 0x77386101) * 0x100000001b3ull;
+	return id;
 }
 
 static int usable(void)

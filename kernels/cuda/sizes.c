@@ -75,10 +75,10 @@ void sizes_layer(struct place *p, const struct ops_shape *s,
 
 	struct linear_part parts[LINEAR_PARTS];
 
-	linear_plan(parts, parts_qkv(w, parts), &l.qkv);
-	linear_plan(parts, parts_o(w, parts), &l.o);
-	linear_plan(parts, parts_gate_up(w, parts), &l.gate_up);
-	linear_plan(parts, parts_down(w, parts), &l.down);
+	linear_plan(parts, parts_qkv(w, parts), s->weights, &l.qkv);
+	linear_plan(parts, parts_o(w, parts), s->weights, &l.o);
+	linear_plan(parts, parts_gate_up(w, parts), s->weights, &l.gate_up);
+	linear_plan(parts, parts_down(w, parts), s->weights, &l.down);
 	linear_place(p, &l.qkv);
 	linear_place(p, &l.o);
 	linear_place(p, &l.gate_up);
@@ -104,7 +104,7 @@ void sizes_ends(struct place *p, const struct ops_shape *s,
 		e.number = CUDA_F16;
 	e.embed = place_take(p, numbers * (e.number == CUDA_F32 ? 4 : 2));
 	e.norm = take_floats(p, s->dim);
-	linear_plan(parts, parts_head(w, parts), &e.head);
+	linear_plan(parts, parts_head(w, parts), WEIGHTS_AS_IS, &e.head);
 	linear_place(p, &e.head);
 	*ret = e;
 }

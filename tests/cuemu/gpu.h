@@ -72,4 +72,14 @@ static inline void gpu_open(struct drive *d, const char *model)
 	gpu_open_kv(d, model, false);
 }
 
+/* W8A8 */
+static inline void gpu_open_int8(struct drive *d, const char *model)
+{
+	struct backend_options opt = gpu_options(model);
+
+	gpu_reset();
+	opt.weights_int8 = true;
+	drive_open_with(d, &opt);
+}
+
 #endif

@@ -140,6 +140,21 @@ TEST(keys_and_values_of_8_bits_keep_to_that_as_well)
 	}
 }
 
+TEST(w8a8_keeps_to_that_as_well)
+{
+	for (size_t i = 0; i < NR_GOLDEN; i += 3) {
+		struct drive d;
+
+		open_model(&d, i, false);
+		drive_close(&d);
+		gpu_open_int8(&d, golden_dir(i));
+		run_whole(&d);
+		run_among(&d, 5);
+		same();
+		drive_close(&d);
+	}
+}
+
 TEST(any_company_in_the_step_gives_the_same_logits)
 {
 	for (size_t i = 0; i < NR_GOLDEN; i++) {

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: MIT
-# llmd --backend cuda, on emulated kernels and a CUDA runtime that is the host:
+# A slow test: llmd --backend cuda, on emulated kernels and a CUDA runtime that is the host:
 # who loads the library, what is said where no GPU can be had, and that no stream
 # is lost where one fails.
 set -u

@@ -135,7 +135,7 @@ TEST(what_is_wrong_is_named_with_what_is_allowed)
 		{ "--backend", "gpu", "'gpu' is none of cpu|null|cuda" },
 		{ "--backend", "cpu|null", "is none of cpu|null|cuda" },
 		{ "--kv-type", "q", "'q' is none of auto|f32|f16|q8" },
-		{ "--weights", "slow", "'slow' is none of fast|file" },
+		{ "--weights", "slow", "'slow' is none of fast|file|int8" },
 		{ "--gpu-memory", "0", "or a part of it all from 0.001" },
 		{ "--gpu-memory", "1", "gpu-memory: '1' is not a size as" },
 		{ "--gpu-memory", "1.0", "is not a size as" },
