@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: MIT
 # ptxas.sh LOG...: what `ptxas -v` said while it compiled, a line a kernel:
-# registers a thread for each machine, and its name.  A spill, or any other use
-# of local memory, is an error.
+# registers a thread for each machine, its name, and what it spills (of the
+# machine where that is most).  A spill, or any other use of local memory, is an
+# error.
 cat "$@" | { c++filt 2>/dev/null || cat; } | awk '
 	/Compiling entry function/ {
 		split($0, part, "\047")
@@ -19,9 +20,13 @@ cat "$@" | { c++filt 2>/dev/null || cat; } | awk '
 			archs[++nr_archs] = arch
 		}
 	}
-	/bytes stack frame/ && $1 + $5 + $9 > 0 {
-		print name " for " arch ":" $0
-		bad++
+	/bytes stack frame/ {
+		stores[name] = $5 > stores[name] ? $5 : stores[name]
+		loads[name] = $9 > loads[name] ? $9 : loads[name]
+		if ($1 + $5 + $9 > 0) {
+			print name " for " arch ":" $0
+			bad++
+		}
 	}
 	/Used [0-9]+ registers/ {
 		for (i = 1; i < NF; i++)
@@ -35,7 +40,7 @@ cat "$@" | { c++filt 2>/dev/null || cat; } | awk '
 		for (i = 1; i <= nr; i++) {
 			for (j = 1; j <= nr_archs; j++)
 				printf "%8s", used[names[i], archs[j]]
-			print "  " names[i]
+			printf "  %s, %d bytes spill stores, %d bytes spill loads\n", names[i], stores[names[i]], loads[names[i]]
 		}
 		print nr + 0 " kernels, " (bad ? bad " use" : "none uses") " local memory"
 		exit nr == 0 || bad > 0
