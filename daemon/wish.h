@@ -10,9 +10,10 @@
  * wish_touch() as the words are stored, then shm_fence(), then
  * wish_settle().  Every END goes this way, refusals too.
  *
- * A wish is answered once an arming: `woken` remembers the arm answered last.
- * It is private; a new engine begins with none and looks at every wish once,
- * which wakes somebody needlessly at worst.
+ * A wish is answered once an arming, and once more where the slot gets a new
+ * gen (wish_anew()): `woken` remembers the arm answered last.  It is private; a
+ * new engine begins with none and looks at every wish once, which wakes
+ * somebody needlessly at worst.
  *
  * A wish may also ask for a wake once a token has waited delay_us.  Where no
  * more tokens come meanwhile a timer is needed: wish_next_ns() says when.

@@ -5,9 +5,10 @@
  * While it serves, llmd holds the weights (the mapped file or its copy), the
  * KV cache, and ENGINE_BYTES at most for all the rest.  KV is handed out in
  * blocks of 16 tokens; a request takes the blocks of its prompt and of what
- * it generates.  The KV types: llmd keeps f32; f16 is what others keep, for
- * comparison; q8 is one byte a number and a scale of 4 bytes a token, layer
- * and head, for keys and for values.
+ * it generates.  The KV types are those of llmd's --kv-type, which keeps f16
+ * where weights are packed and f32 where not, unless it is told; q8 is one byte
+ * a number and a scale of 4 bytes a token, layer and head, for keys and for
+ * values.
  */
 #include "tools/args.h"
 #include "tools/cmd.h"
