@@ -7,6 +7,7 @@
 #include "kernels/cuda/place.h"
 #include "kernels/cuda/sizes.h"
 #include "base/err.h"
+#include "kernels/check.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -72,25 +73,6 @@ int load_check(const struct ops_shape *s, const struct ops_limits *l,
 	return 0;
 }
 
-static int check_weight(const struct weight *w, const char *name, uint32_t rows,
-			uint32_t cols, struct err *err)
-{
-	if (!w->data)
-		return err_set(err, -EINVAL, "%s: missing", name);
-	if ((unsigned int)w->type >= NR_WEIGHT_TYPES)
-		return err_set(err, -EINVAL, "%s: weight type %d is unknown",
-			       name, (int)w->type);
-	if (w->rows != rows || w->cols != cols)
-		return err_set(err, -EINVAL,
-			       "%s: [%u, %u], the model's sizes say [%u, %u]",
-			       name, w->rows, w->cols, rows, cols);
-	if (cols % weight_formats[w->type].block ||
-	    w->row_stride < weight_row_bytes(w->type, cols))
-		return err_set(err, -EINVAL, "%s: rows of %zu bytes are short",
-			       name, w->row_stride);
-	return 0;
-}
-
 /* ---- to the device ---- */
 
 static int failed(const struct ops_ctx *ctx, int ret, struct err *err)
@@ -145,43 +127,6 @@ static char *take(struct ops_ctx *ctx, const struct place *count,
 	return device_take(&ctx->device, count->used, err);
 }
 
-static int check_layer(const struct ops_ctx *ctx, uint32_t layer,
-		       const struct ops_layer *w, struct err *err)
-{
-	const struct ops_shape *s = &ctx->shape;
-	uint32_t wide = s->nr_heads * s->head_dim;
-	uint32_t narrow = s->nr_kv_heads * s->head_dim;
-	const struct {
-		const struct weight *w;
-		const char *name;
-		uint32_t rows, cols;
-	} matrix[] = {
-		{ &w->q, "q", wide, s->dim },
-		{ &w->k, "k", narrow, s->dim },
-		{ &w->v, "v", narrow, s->dim },
-		{ &w->o, "o", s->dim, wide },
-		{ &w->gate, "gate", s->ffn, s->dim },
-		{ &w->up, "up", s->ffn, s->dim },
-		{ &w->down, "down", s->dim, s->ffn },
-	};
-
-	if (layer >= s->nr_layers)
-		return err_set(err, -EINVAL, "layer %u of %u", layer,
-			       s->nr_layers);
-	for (size_t i = 0; i < sizeof(matrix) / sizeof(matrix[0]); i++) {
-		int ret = check_weight(matrix[i].w, matrix[i].name,
-				       matrix[i].rows, matrix[i].cols, err);
-
-		if (ret)
-			return ret;
-	}
-	if (!w->attn_norm || !w->mlp_norm || (s->rotary_dim && !w->rope))
-		return err_set(err, -EINVAL,
-			       "layer %u: a norm or the rope table is missing",
-			       layer);
-	return 0;
-}
-
 int load_layer(struct ops_ctx *ctx, uint32_t layer, const struct ops_layer *w,
 	       struct err *err)
 {
@@ -189,7 +134,7 @@ int load_layer(struct ops_ctx *ctx, uint32_t layer, const struct ops_layer *w,
 	struct linear_part parts[LINEAR_PARTS];
 	struct place p = { 0 };
 	struct layer *l;
-	int ret = check_layer(ctx, layer, w, err);
+	int ret = check_layer(s, layer, w, err);
 
 	if (ret)
 		return ret;
@@ -221,12 +166,8 @@ int load_ends(struct ops_ctx *ctx, const struct ops_ends *w, struct err *err)
 	struct ends *e = &ctx->ends;
 	struct linear_part parts[LINEAR_PARTS];
 	struct place p = { 0 };
-	int ret = check_weight(&w->embed, "embed", s->vocab, s->dim, err);
+	int ret = check_ends(s, w, err);
 
-	if (!ret)
-		ret = check_weight(&w->head, "head", s->vocab, s->dim, err);
-	if (!ret && !w->norm)
-		ret = err_set(err, -EINVAL, "norm: missing");
 	if (ret)
 		return ret;
 	sizes_ends(&p, s, w, e);
