@@ -376,7 +376,9 @@ static inline struct rig_session *rig_session(struct rig *r, uint32_t i,
 
 static inline void rig_init(struct rig *r)
 {
-	memset(r, 0, sizeof(*r));
+	memset(&r->c + 1, 0, sizeof(*r) - sizeof(r->c));
+	if (r->c.kick) /* the worker of an engine that was cut may yet call it */
+		return;
 	r->c = (struct carrier){
 		.take = rig_take,
 		.ack = rig_ack,
