@@ -14,6 +14,7 @@
 #include "tests/system/serve.h"
 
 #include <stdbool.h>
+#include <sys/epoll.h>
 
 #define MAX_SESSIONS 16u
 #define OVER	     UINT32_MAX /* seen: all of it, and its end */
@@ -108,13 +109,15 @@ static void submit_all(uint32_t n, uint32_t per, struct raw_ask *ask,
 /* Read all that comes; the tokens read.  Who sleeps reads who rang. */
 static uint64_t read_all(uint32_t n, uint32_t per, uint32_t every)
 {
-	struct pollfd p[MAX_SESSIONS];
-	bool ready[MAX_SESSIONS];
+	bool ready[MAX_SESSIONS], over[MAX_SESSIONS] = { false };
+	struct epoll_event ev[MAX_SESSIONS];
+	int rung = epoll_create1(EPOLL_CLOEXEC), i, nr;
 	uint64_t tokens = 0;
 	uint32_t live = n, k;
 
 	for (k = 0; k < n; k++) {
-		p[k] = (struct pollfd){ sessions[k].conn, POLLIN, 0 };
+		ev[0] = (struct epoll_event){ EPOLLIN, { .u32 = k } };
+		epoll_ctl(rung, EPOLL_CTL_ADD, sessions[k].conn, ev);
 		ready[k] = true;
 	}
 	while (live) {
@@ -123,10 +126,10 @@ static uint64_t read_all(uint32_t n, uint32_t per, uint32_t every)
 		for (k = 0; k < n; k++) {
 			bool asleep = every > 0;
 
-			if (p[k].fd < 0 || !ready[k])
+			if (over[k] || !ready[k])
 				continue;
 			if (!read_session(k, per, every, &tokens, &asleep)) {
-				p[k].fd = -1;
+				over[k] = true;
 				live--;
 			}
 			ready[k] = !asleep;
@@ -134,13 +137,13 @@ static uint64_t read_all(uint32_t n, uint32_t per, uint32_t every)
 		}
 		if (!live || !sleepy)
 			continue;
-		poll(p, n, 1000);
-		for (k = 0; k < n; k++) {
-			ready[k] = p[k].revents & POLLIN;
-			if (ready[k])
-				raw_ack(&sessions[k]);
+		nr = epoll_wait(rung, ev, MAX_SESSIONS, 1000);
+		for (i = 0; i < nr; i++) {
+			ready[ev[i].data.u32] = true;
+			raw_ack(&sessions[ev[i].data.u32]);
 		}
 	}
+	close(rung);
 	return tokens;
 }
 
