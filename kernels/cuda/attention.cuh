@@ -556,6 +556,7 @@ __global__ void __launch_bounds__(32)
 	attention_rows<COLS> all = none;
 
 	pdl_wait();
+	pdl_go();
 	t = attention_take<DIM, Q8>(p);
 	if (t.first >= t.end)
 		return;
@@ -588,7 +589,6 @@ __global__ void __launch_bounds__(32)
 			attention_fold(all, r);
 		}
 	}
-	pdl_go();
 	/* anew: what only the end wants had no register until here */
 	t = attention_take<DIM, Q8>(p);
 	attention_store<DIM>(p, t, all);

@@ -248,6 +248,7 @@ __global__ void __launch_bounds__(WARPS * 32, 1)
 	for (int s = 0; s < STAGES - 1 && s < stages; s++)
 		ring.load_weights(src, s);
 	pdl_wait();
+	pdl_go();
 	/* the first group carries all weights so far as well */
 	for (int s = 0; s < STAGES - 1; s++) {
 		if (s < stages)
@@ -269,7 +270,6 @@ __global__ void __launch_bounds__(WARPS * 32, 1)
 				      runs);
 	}
 	copy_wait<0>();
-	pdl_go();
 	if constexpr (F::RUN == 0)
 		codes_scale<F, TILES>(acc, total, ring.input(stages - 1),
 				      p.scale[row], p.scale[row + 8]);

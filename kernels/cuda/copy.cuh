@@ -24,6 +24,7 @@ __global__ void __launch_bounds__(COPY_THREADS)
 	size_t end = p.block_bytes / 16, last;
 
 	pdl_wait();
+	pdl_go();
 	struct cuda_block_pair pair = p.pairs[blockIdx.x];
 	const uint4 *src =
 		(const uint4 *)((const char *)p.kv + pair.src * p.block_bytes);
@@ -43,7 +44,6 @@ __global__ void __launch_bounds__(COPY_THREADS)
 			if (i + j * COPY_THREADS < end)
 				dst[i + j * COPY_THREADS] = v[j];
 	}
-	pdl_go();
 }
 
 #endif

@@ -145,6 +145,7 @@ __global__ void __launch_bounds__(WARPS * 32)
 	for (int s = 0; s < STAGES - 1 && s < stages; s++)
 		ring.load_weights(src, s);
 	pdl_wait();
+	pdl_go();
 	/* the first group carries all weights so far as well */
 	for (int s = 0; s < STAGES - 1; s++) {
 		if (s < stages)
@@ -172,7 +173,6 @@ __global__ void __launch_bounds__(WARPS * 32)
 		}
 	}
 	copy_wait<0>();
-	pdl_go();
 	if (W::GROUPED)
 		low = high = 1;
 	ends_finish<TILES>(p, acc, first_token, row, low, high);

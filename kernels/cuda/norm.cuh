@@ -95,6 +95,7 @@ __global__ void __launch_bounds__(NORM_THREADS)
 	/* weights do not depend on the kernel before us */
 	s.load_weights(p.w, p.w_number);
 	pdl_wait();
+	pdl_go();
 #pragma unroll
 	for (int i = 0; i < PAIRS; i++) {
 		if (s.at(i) >= s.pairs)
@@ -108,7 +109,6 @@ __global__ void __launch_bounds__(NORM_THREADS)
 			x[s.at(i)] = s.x[i];
 		}
 	}
-	pdl_go();
 	s.finish(p.y, first, p.y_number, p.eps);
 }
 
@@ -125,6 +125,7 @@ __global__ void __launch_bounds__(NORM_THREADS)
 	s.pairs = p.dim / 2;
 	s.load_weights(p.w, p.w_number);
 	pdl_wait();
+	pdl_go();
 	id = p.token[blockIdx.x];
 	id = id < (size_t)p.vocab ? id : 0;
 #pragma unroll
@@ -135,7 +136,6 @@ __global__ void __launch_bounds__(NORM_THREADS)
 				   p.embed_number);
 		x[s.at(i)] = s.x[i];
 	}
-	pdl_go();
 	s.finish(p.y, first, p.y_number, p.eps);
 }
 

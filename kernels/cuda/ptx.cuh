@@ -190,9 +190,16 @@ template <int LEFT> DEV void copy_wait()
 }
 
 /*
- * Programmatic dependent launch: until the kernel before us in the stream has
- * finished (before the first read of what it wrote); and: the one after us may
- * start.  Nothing where the launch did not ask for it.
+ * Programmatic dependent launch: a kernel may begin while the one before it in
+ * the stream still runs.  pdl_wait(): until that one has ended and all that it
+ * wrote is seen; pdl_go(): the one after us may begin, once all our CTAs have
+ * come here or ended.  Nothing where the launch did not ask for it (launch.cuh).
+ *
+ * Every thread of every CTA calls pdl_wait(), those that leave at once too: a
+ * kernel that ends before it was waited for takes its predecessor's end from its
+ * successor.  Before it nothing is read but what no kernel and no copy of a step
+ * writes (weights), and nothing is written.  pdl_go() comes right after it, so
+ * what stands before a wait runs beside one other kernel and no more.
  */
 DEV void pdl_wait()
 {

@@ -132,14 +132,14 @@ __global__ void __launch_bounds__(QKV_WARPS * 32)
 		p.q + (token * p.nr_heads + head) * dim, QKV_ROW, dim, 0, 0, 0
 	};
 
+	pdl_wait();
+	pdl_go();
 	if (head >= heads)
 		return;
-	pdl_wait();
 	const float *x = p.qkv + (token * heads + head) * dim;
 	const float *turn = p.rope + (size_t)p.position[token] * p.rotary_dim;
 	uint32_t slot = p.slot[token];
 
-	pdl_go();
 	if (head < p.nr_heads) {
 		qkv_head(p, x, p.q_norm, turn, to);
 		return;

@@ -93,6 +93,7 @@ __global__ void __launch_bounds__(QUANTIZE_THREADS)
 	float top = 0;
 
 	pdl_wait();
+	pdl_go();
 	if (p.kind == CUDA_ROWS)
 		top = quantize_row_top(p);
 	/* up to the end of the last stage */
@@ -104,7 +105,6 @@ __global__ void __launch_bounds__(QUANTIZE_THREADS)
 			top = quantize_top(x);
 		quantize_run(p, c, x, top);
 	}
-	pdl_go();
 }
 
 #endif

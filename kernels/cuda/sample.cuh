@@ -150,6 +150,7 @@ __global__ void __launch_bounds__(SELECT_THREADS)
 	uint32_t best;
 
 	pdl_wait();
+	pdl_go();
 	const struct cuda_sampler s = p.sampler[blockIdx.x];
 
 	sample_adjust(s, p.logits + (size_t)s.row * p.vocab, l, p.count + first,
@@ -162,7 +163,6 @@ __global__ void __launch_bounds__(SELECT_THREADS)
 		sample_cut(s, r);
 		best = sample_draw(s, r, best);
 	}
-	pdl_go();
 	if (threadIdx.x == 0)
 		p.token[s.row] = best;
 }

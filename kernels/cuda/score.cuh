@@ -78,6 +78,7 @@ __global__ void __launch_bounds__(SELECT_THREADS)
 	uint64_t sum;
 
 	pdl_wait();
+	pdl_go();
 	token = p.token[blockIdx.x];
 	nr = p.nr_alt[blockIdx.x];
 	nr = nr < CUDA_MAX_ALT ? nr : CUDA_MAX_ALT;
@@ -95,7 +96,6 @@ __global__ void __launch_bounds__(SELECT_THREADS)
 		score_list(r, nr);
 		score_alternatives(p, r, nr, log_sum);
 	}
-	pdl_go();
 }
 
 #endif

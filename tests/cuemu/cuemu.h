@@ -14,6 +14,8 @@
  *   - a warp operation is complete when all lanes of its mask stand at the same
  *     line; others are reported by file, line and lane, and so are barriers
  *     that differ, deadlocks, and copies still in flight at a thread's end;
+ *   - before pdl_wait() what steps write is out of a kernel's sight (where there
+ *     is a runtime, runtime.h), and a thread that ends without it is reported;
  *   - threads and CTAs run in an order that emu::schedule names: a right kernel
  *     gives the same bits in each;
  *   - ldmatrix counts bank conflicts.

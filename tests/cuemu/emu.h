@@ -57,7 +57,7 @@ struct site {
 	int line;
 };
 
-enum thread_state { READY, AT_BARRIER, AT_WARP, DONE };
+enum thread_state { READY, AT_BARRIER, AT_WARP, AT_PDL_WAIT, DONE };
 
 struct copy {
 	void *dst;
@@ -71,6 +71,7 @@ struct thread {
 	dim3 index;
 	thread_state state;
 	site at;	    /* where it waits */
+	bool waited;	    /* for the kernel before */
 	unsigned nr_groups; /* of copies, committed */
 	size_t nr_landed;
 	std::vector<copy> copies; /* in the order they were started */
@@ -112,6 +113,20 @@ inline const void *kernel_args;
  * to be run when it is its turn.  0 or a negative errno.
  */
 inline int (*later)(void *stream, std::function<bool()> run);
+
+/* ---- programmatic dependent launch (pdl_wait() of ptx.cuh) */
+
+/* Kernels begin before the one before them has ended. */
+inline bool overlap = true;
+/*
+ * Where there is a runtime: what steps write is put out of a kernel's sight, and
+ * back.  It costs time, so a launch's first CTA stands for all, unless a test
+ * wants each.
+ */
+inline void (*hide)(bool);
+inline bool hide_from_all, hidden;
+/* Where there is a runtime: whether a kernel may write there, for the first time */
+inline bool (*first_write)(void *address);
 
 inline void yield()
 {
@@ -181,10 +196,39 @@ inline void barrier(site at)
 	yield();
 }
 
+inline void put_out_of_sight(bool out)
+{
+	if (hidden != out)
+		hide(out);
+	hidden = out;
+}
+
+inline void pdl_wait(site at)
+{
+	if (!overlap || current->waited)
+		return;
+	current->state = AT_PDL_WAIT;
+	current->at = at;
+	yield();
+}
+
+/* Nobody can do more before it: the kernel before has ended. */
+inline void pass_pdl_wait()
+{
+	put_out_of_sight(false);
+	for (thread &t : threads)
+		if (t.state == AT_PDL_WAIT) {
+			t.state = READY;
+			t.waited = true;
+		}
+}
+
 /* ---- asynchronous copies of 16 bytes */
 
 inline void copy_start(void *dst, const void *src)
 {
+	if (hidden && src) /* it may read at once */
+		(void)*(const volatile char *)src;
 	memset(dst, 0xff, 16);
 	current->copies.push_back({ dst, src, current->nr_groups });
 	counts.copies++;
@@ -226,11 +270,14 @@ inline void bad_address(int, siginfo_t *info, void *)
 		signal(SIGSEGV, SIG_DFL);
 		return;
 	}
+	if (!hidden && first_write && first_write(info->si_addr))
+		return;
 	snprintf(report, sizeof report,
 		 "bad address %p (shared memory ends at %p) in CTA (%u,%u,%u) "
-		 "thread %u",
+		 "thread %u%s",
 		 info->si_addr, (void *)smem_end, cta.x, cta.y, cta.z,
-		 current ? current->id : 0);
+		 current ? current->id : 0,
+		 hidden ? ", before pdl_wait()" : "");
 	siglongjmp(crashed, 1);
 }
 
@@ -254,6 +301,9 @@ inline void order(std::vector<unsigned> &list, size_t n, uint64_t &luck)
 	if (current->nr_landed < current->copies.size())
 		fail("CTA (%u,%u,%u) thread %u ended with copies in flight",
 		     cta.x, cta.y, cta.z, current->id);
+	if (overlap && !current->waited)
+		fail("CTA (%u,%u,%u) thread %u ended without pdl_wait()", cta.x,
+		     cta.y, cta.z, current->id);
 	current->state = DONE;
 	for (;;)
 		yield();
@@ -314,7 +364,7 @@ inline void begin_cta(unsigned n)
 
 inline void run_cta(uint64_t &luck)
 {
-	unsigned n = block.x * block.y * block.z, done = 0, waiting;
+	unsigned n = block.x * block.y * block.z, done = 0, waiting, early;
 	std::vector<unsigned> turns;
 	bool moved;
 
@@ -322,7 +372,7 @@ inline void run_cta(uint64_t &luck)
 	begin_cta(n);
 	while (done < n && !report[0]) {
 		moved = false;
-		waiting = 0;
+		waiting = early = 0;
 		order(turns, n, luck);
 		for (unsigned i : turns) {
 			if (threads[i].state == READY) {
@@ -335,9 +385,12 @@ inline void run_cta(uint64_t &luck)
 				done += threads[i].state == DONE;
 			}
 			waiting += threads[i].state == AT_BARRIER;
+			early += threads[i].state == AT_PDL_WAIT;
 		}
 		if (waiting == n)
 			pass_barrier();
+		else if (!moved && early)
+			pass_pdl_wait();
 		else if (!moved && done < n)
 			report_deadlock();
 	}
@@ -385,12 +438,15 @@ inline bool run(dim3 grid_dim, dim3 block_dim, size_t smem_size,
 		for (unsigned i : turns) {
 			cta = dim3(i % grid.x, i / grid.x % grid.y,
 				   i / grid.x / grid.y);
+			if (overlap && hide && (hide_from_all || i == turns[0]))
+				put_out_of_sight(true);
 			run_cta(luck);
 			if (report[0])
 				break;
 		}
 	running = 0;
 	current = NULL;
+	put_out_of_sight(false);
 	munmap(smem_end - len, len + PAGE_SIZE);
 	return !report[0];
 }

@@ -18,7 +18,8 @@ struct piece {
 
 struct fake_stream {
 	std::deque<piece> queue;
-	long done; /* pieces, since it was made */
+	long done;    /* pieces, since it was made */
+	bool kernels; /* there was one among them */
 	fake_graph *capture;
 };
 
@@ -30,6 +31,7 @@ struct fake_event {
 
 struct fake_graph {
 	std::vector<piece> pieces;
+	bool invalid;
 };
 
 struct fake_graph_exec {
@@ -40,6 +42,7 @@ struct extent {
 	char *map;
 	size_t map_size, size;
 	bool device;
+	bool changes; /* a kernel writes it, or a copy after the first kernel */
 };
 
 static std::map<char *, extent> extents;
@@ -70,6 +73,11 @@ static cudaError_t stuck(const char *why)
 	return sticky;
 }
 
+static bool refused(const char *call)
+{
+	return fake_cuda.refuse && !strcmp(fake_cuda.refuse, call);
+}
+
 cudaError_t cudaGetLastError(void)
 {
 	cudaError_t e = sticky ? sticky : last;
@@ -98,6 +106,8 @@ const char *cudaGetErrorString(cudaError_t error)
 		return "an illegal memory access was encountered";
 	case cudaErrorStreamCaptureUnsupported:
 		return "operation not permitted when stream is capturing";
+	case cudaErrorStreamCaptureInvalidated:
+		return "operation failed due to a previous error during capture";
 	case cudaErrorUnknown:
 		break;
 	}
@@ -107,6 +117,8 @@ const char *cudaGetErrorString(cudaError_t error)
 /* ---- devices ---- */
 
 static int later(void *stream, std::function<bool()> work);
+static void hide(bool out);
+static bool begins_to_change(void *p);
 
 void fake_cuda_reset(void)
 {
@@ -126,6 +138,8 @@ __attribute__((constructor)) static void begin()
 	const char *env = getenv("LLM_FAKE_CUDA");
 
 	emu::later = later;
+	emu::hide = hide;
+	emu::first_write = begins_to_change;
 	fake_cuda_reset();
 	if (env)
 		sscanf(env, "%d %zu %zu %ld", &fake_cuda.devices,
@@ -181,12 +195,68 @@ cudaError_t cudaMemGetInfo(size_t *free, size_t *total)
 
 /* ---- memory ---- */
 
-/* The host may touch device memory only while it does a stream's work. */
-static void protect(int how)
+static void allow(const extent &e, int how)
+{
+	mprotect(e.map, e.map_size - PAGE, how);
+}
+
+/*
+ * The host may touch device memory only while it does a stream's work; what does
+ * not change then cannot be written.
+ */
+static void protect(bool open)
 {
 	for (auto &e : extents)
 		if (e.second.device)
-			mprotect(e.second.map, e.second.map_size - PAGE, how);
+			allow(e.second, !open ? PROT_NONE
+					: e.second.changes
+						? PROT_READ | PROT_WRITE
+						: PROT_READ);
+}
+
+/* What changes, while a kernel has not waited for the one before. */
+static void hide(bool out)
+{
+	for (auto &e : extents)
+		if (e.second.device && e.second.changes)
+			allow(e.second,
+			      out ? PROT_NONE : PROT_READ | PROT_WRITE);
+}
+
+/* The extent that has @p, or NULL. */
+static extent *extent_of(const void *p)
+{
+	for (auto &e : extents)
+		if ((char *)p >= e.second.map &&
+		    (char *)p < e.second.map + e.second.map_size - PAGE)
+			return &e.second;
+	return NULL;
+}
+
+/* emu::first_write */
+static bool begins_to_change(void *p)
+{
+	extent *e = extent_of(p);
+
+	if (!e || !e->device || e->changes)
+		return false;
+	e->changes = true;
+	allow(*e, PROT_READ | PROT_WRITE);
+	return true;
+}
+
+/* The host writes for a stream. */
+static void fill(const fake_stream *s, void *p, std::function<void()> how)
+{
+	extent *e = extent_of(p);
+
+	if (!e || !e->device)
+		return how();
+	allow(*e, PROT_READ | PROT_WRITE);
+	how();
+	e->changes |= s->kernels;
+	if (!e->changes)
+		allow(*e, PROT_READ);
 }
 
 static cudaError_t take(void **p, size_t size, bool device)
@@ -208,10 +278,10 @@ static cudaError_t take(void **p, size_t size, bool device)
 	memset(map, 0xff, len);
 	mprotect(map + len, PAGE, PROT_NONE);
 	*p = map + len - (size + 15) / 16 * 16;
-	extents[(char *)*p] = { map, len + PAGE, size, device };
+	extents[(char *)*p] = { map, len + PAGE, size, device, false };
 	if (device) {
 		fake_cuda.taken += size;
-		protect(PROT_NONE);
+		protect(false);
 	}
 	fake_cuda.allocations++;
 	fake_cuda.held++;
@@ -285,7 +355,7 @@ static void put(fake_stream *s, const piece &p)
 static void drain(fake_stream *s, long until)
 {
 	if (!draining++)
-		protect(PROT_READ | PROT_WRITE);
+		protect(true);
 	while (s->done < until && !sticky) {
 		piece p = s->queue.front();
 
@@ -297,7 +367,7 @@ static void drain(fake_stream *s, long until)
 			p.run();
 	}
 	if (!--draining)
-		protect(PROT_NONE);
+		protect(false);
 }
 
 static long issued(const fake_stream *s)
@@ -308,12 +378,20 @@ static long issued(const fake_stream *s)
 /* A kernel, from launch() of twins.h. */
 static int later(void *stream, std::function<bool()> work)
 {
+	fake_stream *s = (fake_stream *)stream;
+
 	if (sticky)
 		return -EIO;
+	if (s->capture && refused("launch")) {
+		s->capture->invalid = true;
+		answer(cudaErrorInvalidValue);
+		return -EIO;
+	}
 	fake_cuda.launches++;
-	put((fake_stream *)stream,
-	    { nullptr,
-	      [=] { return work() ? cudaSuccess : stuck(emu::report); } });
+	put(s, { nullptr, [=] {
+			s->kernels = true;
+			return work() ? cudaSuccess : stuck(emu::report);
+		} });
 	return 0;
 }
 
@@ -408,7 +486,8 @@ cudaError_t cudaMemcpyAsync(void *dst, const void *src, size_t size,
 				     memset(dst, 0xff, size);
 		     },
 		      [=] {
-			      memcpy(dst, src, size);
+			      fill(stream, dst,
+				   [=] { memcpy(dst, src, size); });
 			      return cudaSuccess;
 		      } });
 	return cudaSuccess;
@@ -422,7 +501,7 @@ cudaError_t cudaMemsetAsync(void *p, int value, size_t size,
 	if (!inside(p, size, true))
 		return stuck("a memset outside an allocation");
 	put(stream, { nullptr, [=] {
-			     memset(p, value, size);
+			     fill(stream, p, [=] { memset(p, value, size); });
 			     return cudaSuccess;
 		     } });
 	return cudaSuccess;
@@ -433,7 +512,9 @@ cudaError_t cudaMemsetAsync(void *p, int value, size_t size,
 cudaError_t cudaStreamBeginCapture(cudaStream_t stream,
 				   enum cudaStreamCaptureMode)
 {
-	if (stream->capture)
+	if (sticky)
+		return sticky;
+	if (stream->capture || refused("cudaStreamBeginCapture"))
 		return answer(cudaErrorStreamCaptureUnsupported);
 	stream->capture = new fake_graph();
 	fake_cuda.held++;
@@ -442,10 +523,17 @@ cudaError_t cudaStreamBeginCapture(cudaStream_t stream,
 
 cudaError_t cudaStreamEndCapture(cudaStream_t stream, cudaGraph_t *graph)
 {
-	if (!stream->capture)
+	fake_graph *g = stream->capture;
+
+	if (!g)
 		return answer(cudaErrorInvalidValue);
-	*graph = stream->capture;
 	stream->capture = NULL;
+	*graph = NULL;
+	if (g->invalid || refused("cudaStreamEndCapture")) {
+		cudaGraphDestroy(g);
+		return answer(cudaErrorStreamCaptureInvalidated);
+	}
+	*graph = g;
 	return answer(cudaSuccess);
 }
 
@@ -454,8 +542,11 @@ cudaError_t cudaGraphInstantiate(cudaGraphExec_t *exec, cudaGraph_t graph,
 {
 	if (sticky)
 		return sticky;
+	if (refused("cudaGraphInstantiate"))
+		return answer(cudaErrorMemoryAllocation);
 	*exec = new fake_graph_exec{ graph->pieces };
 	fake_cuda.held++;
+	fake_cuda.graphs++;
 	return cudaSuccess;
 }
 
@@ -463,6 +554,8 @@ cudaError_t cudaGraphLaunch(cudaGraphExec_t exec, cudaStream_t stream)
 {
 	if (sticky)
 		return sticky;
+	if (refused("cudaGraphLaunch"))
+		return answer(cudaErrorUnknown);
 	fake_cuda.graph_launches++;
 	for (const piece &p : exec->pieces)
 		put(stream, p);

@@ -10,6 +10,9 @@
  *   - the host's side of a copy must be pinned memory (cudaErrorInvalidValue);
  *   - device memory cannot be touched by the host (SIGSEGV), is NaN when it is
  *     taken, ends at a guard page and is gone when it is freed;
+ *   - a kernel that has not waited for the one before it (pdl_wait() of
+ *     kernels/cuda/ptx.cuh) cannot touch an allocation that any kernel has
+ *     written, or a copy since the stream's first kernel;
  *   - a copy or a memset outside an allocation, and a kernel that the emulator
  *     has something to say of, is a sticky error: from then on each call gives
  *     it, as on a GPU, until the process ends.
@@ -35,9 +38,14 @@ struct fake_cuda {
 	 * a sticky error; 0: none
 	 */
 	long fail_at;
+	/*
+	 * A call that is refused each time, by its name (of graphs alone, and
+	 * "launch": of a kernel while a graph is captured); NULL: none
+	 */
+	const char *refuse;
 	/* counted: set to 0 at will */
 	long allocations; /* of device and pinned memory */
-	long launches, copies_in, copies_out, graph_launches, waits;
+	long launches, copies_in, copies_out, graphs, graph_launches, waits;
 	size_t bytes_in;
 	/* what is held now */
 	size_t taken; /* bytes of device memory */

@@ -7,6 +7,12 @@
 #include "kernels/cuda/ptx.cuh"
 #include "tests/cuemu/check.h"
 
+/* Most kernels here follow none, and wait for none. */
+__attribute__((constructor)) static void begin()
+{
+	emu::overlap = false;
+}
+
 struct wrong_args {
 	float *out;	    /* [64] */
 	const uint16_t *in; /* [512] bf16, none of them NaN */
@@ -183,6 +189,103 @@ TEST(bank_conflicts_are_counted)
 	CHECK_EQ(conflicts(), 0);
 	CHECK(ran(launch(read_rows<8>, 1, 32, 1024, args, NULL)));
 	CHECK_EQ(conflicts(), 4 * 7);
+}
+
+/* ---- what a kernel does before the one before it has ended */
+
+static void reads_early(const wrong_args p)
+{
+	float f = p.out[threadIdx.x];
+
+	pdl_wait();
+	p.out[threadIdx.x] = f;
+}
+
+static void writes_early(const wrong_args p)
+{
+	p.out[threadIdx.x] = 1;
+	pdl_wait();
+}
+
+static void copies_early(const wrong_args p)
+{
+	copy_async(smem_base() + threadIdx.x * 16, p.out);
+	pdl_wait();
+	copy_commit();
+	copy_wait<0>();
+}
+
+static void thread_leaves(const wrong_args)
+{
+	if (threadIdx.x == 5)
+		return;
+	pdl_wait();
+}
+
+static void cta_leaves(const wrong_args)
+{
+	if (blockIdx.x == 2)
+		return;
+	pdl_wait();
+}
+
+static void reads_in_time(const wrong_args p)
+{
+	float *s = (float *)smem_base();
+
+	s[threadIdx.x] = as_float((uint32_t)p.in[threadIdx.x] << 16);
+	if (threadIdx.x < 32) /* a wait is no barrier */
+		pdl_wait();
+	__syncthreads();
+	if (threadIdx.x >= 32)
+		pdl_wait();
+	p.out[threadIdx.x] = s[63 - threadIdx.x];
+}
+
+static const struct wrong early[] = {
+	{ "a read before the wait", reads_early, 64, 16, "before pdl_wait" },
+	{ "a write before the wait", writes_early, 64, 16, "before pdl_wait" },
+	{ "a copy before the wait", copies_early, 64, 1024, "before pdl_wait" },
+	{ "a thread that does not wait", thread_leaves, 64, 16,
+	  "thread 5 ended without pdl_wait" },
+	{ "a CTA that does not wait", cta_leaves, 64, 16,
+	  "CTA (2,0,0) thread 0 ended without pdl_wait" },
+	{ "all in time", reads_in_time, 64, 256, "" },
+};
+
+static void *secret; /* of a page; wrong_args.out */
+
+static void hide_secret(bool out)
+{
+	uintptr_t page = (uintptr_t)secret / emu::PAGE_SIZE * emu::PAGE_SIZE;
+
+	mprotect((void *)page, emu::PAGE_SIZE,
+		 out ? PROT_NONE : PROT_READ | PROT_WRITE);
+}
+
+TEST(what_comes_before_the_wait_for_the_kernel_before_is_watched)
+{
+	array<float> out(64);
+	array<uint16_t> in(512);
+	void (*hide)(bool) = emu::hide;
+
+	fill_bf16(in, 1, 1);
+	secret = out.device;
+	emu::hide = hide_secret;
+	emu::overlap = true;
+	for (const struct wrong &w : early) {
+		int ret = launch(w.kernel, 4, w.threads, w.smem,
+				 wrong_args{ out.device, in.device }, NULL);
+
+		ROW(w.name);
+		printf("# %s: %s\n", w.name, emu::report);
+		CHECK_EQ(!ret, !*w.words);
+		CHECK(strstr(emu::report, w.words));
+	}
+	emu::overlap = false;
+	emu::hide = hide;
+	out.fetch();
+	CHECK(out[0] == mma_widen(in[63]));
 }
 
 static void right(const wrong_args p)

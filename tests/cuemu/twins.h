@@ -367,8 +367,9 @@ template <int LEFT> DEV void copy_wait()
 	emu::copy_land(LEFT);
 }
 
-DEV void pdl_wait()
+DEV void pdl_wait(SITE)
 {
+	emu::pdl_wait({ file, line });
 }
 
 DEV void pdl_go()

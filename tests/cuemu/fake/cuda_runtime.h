@@ -22,6 +22,7 @@ typedef enum cudaError {
 	cudaErrorInvalidDevice = 101,
 	cudaErrorIllegalAddress = 700,
 	cudaErrorStreamCaptureUnsupported = 900,
+	cudaErrorStreamCaptureInvalidated = 901,
 	cudaErrorUnknown = 999,
 } cudaError_t;
 
@@ -38,6 +39,7 @@ enum cudaMemcpyKind {
 
 enum cudaStreamCaptureMode {
 	cudaStreamCaptureModeThreadLocal = 1,
+	cudaStreamCaptureModeRelaxed = 2,
 };
 
 #define cudaHostAllocDefault   0x00
