@@ -18,9 +18,10 @@
  *	H       inside of the MLP     [max_rows][ffn]
  *	LOGITS                        [max_logits][vocab]
  *
- * All memory is taken at open and load; a step allocates nothing.  One thread
- * calls; an op returns when its results may be used by the next op (a device
- * may still be computing: sample, score, peek and copy_blocks wait).
+ * All memory is taken at open and load; a step allocates nothing (but of a
+ * device's driver, once for each of a few sizes of a step: whole_steps).  One
+ * thread calls; an op returns when its results may be used by the next op (a
+ * device may still be computing: score, peek and copy_blocks wait).
  *
  * The arithmetic
  * --------------
@@ -148,6 +149,12 @@ struct ops_limits {
 	uint32_t nr_blocks;   /* KV blocks, block 0 (never written) included */
 	uint32_t threads;     /* on the CPU: 0 = as many CPUs as we may use */
 	uint32_t device;      /* number of the device, where there are such */
+	/*
+	 * 1: a step's ops are called one after the other, none is left out, and
+	 * no buffer is looked at before the last layer's down_norm.  A device
+	 * may then start all of them at once
+	 */
+	uint32_t whole_steps;
 };
 
 /* What an op set with memory of its own computes on. */
@@ -381,7 +388,10 @@ struct ops {
 
 	/* ---- on LOGITS; leave it unchanged ---- */
 
-	/* outs[i].token from LOGITS[i] where outs[i].sampler is set */
+	/*
+	 * outs[i].token from LOGITS[i] where outs[i].sampler is set.  A device
+	 * leaves the answer to score(), which has to follow with the same outs
+	 */
 	int (*sample)(struct ops_ctx *ctx, struct step_out *outs,
 		      uint32_t count);
 	/*

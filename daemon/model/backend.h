@@ -79,6 +79,7 @@ struct backend_options {
 	const char *ops; /* op set ("ref", "avx2", ..); NULL = the fastest */
 	/* or the library that has it (libllm-cuda.so), for a device: */
 	const char *library;
+	bool each_op;	     /* ops are called one by one, by a test */
 	uint32_t device;     /* which one */
 	uint64_t gpu_memory; /* bytes of it that may be used; 0 = a share */
 	uint32_t gpu_share;  /* thousandths; 0 = a default */

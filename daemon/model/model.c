@@ -346,6 +346,7 @@ static int open_ops(struct model *m, const struct backend_options *opt,
 						: m->checkpoint.arch.context,
 		.threads = opt->threads,
 		.device = opt->device,
+		.whole_steps = !opt->each_op,
 	};
 	struct ops_shape shape;
 	struct kvsize size;

@@ -7,9 +7,8 @@
 template <int DIM, bool Q8>
 static int attention_run(const struct cuda_attention_args *args, void *stream)
 {
-	dim3 grid((args->max_tiles + args->tiles_per_warp - 1) /
-			  args->tiles_per_warp,
-		  args->nr_kv_heads * CUDA_ATTENTION_SPLIT(DIM), args->nr_work);
+	dim3 grid(args->max_work,
+		  args->nr_kv_heads * CUDA_ATTENTION_SPLIT(DIM));
 
 	return launch(attention<DIM, Q8>, grid, 32,
 		      attention_room<DIM, Q8>::ALL, *args, stream);
@@ -24,9 +23,8 @@ static int attention_of(const struct cuda_attention_args *args, void *stream)
 
 int cuda_attention(const struct cuda_attention_args *args, void *stream)
 {
-	if (args->nr_work < 1 || args->nr_work > 65535 ||
-	    args->nr_kv_heads < 1 || args->nr_heads % args->nr_kv_heads ||
-	    args->max_tiles < 1 || args->tiles_per_warp < 1 || args->window < 0)
+	if (args->max_work < 1 || args->nr_kv_heads < 1 ||
+	    args->nr_heads % args->nr_kv_heads || args->window < 0)
 		return -EINVAL;
 	switch (args->head_dim) {
 	case 16:

@@ -119,7 +119,9 @@ template <int DIM, bool Q8>
 DEV attention_task attention_take(const struct cuda_attention_args &p)
 {
 	constexpr int SPLIT = CUDA_ATTENTION_SPLIT(DIM);
-	int seq = p.work[2 * blockIdx.z], row = threadIdx.x / 4;
+	const struct cuda_attention_work w = p.work[blockIdx.x];
+	const struct cuda_attention_plan plan = *p.plan;
+	int seq = w.seq, row = threadIdx.x / 4;
 	int nr_tokens = p.query_start[seq + 1] - p.query_start[seq];
 	attention_task t;
 
@@ -127,7 +129,7 @@ DEV attention_task attention_take(const struct cuda_attention_args &p)
 	t.cols = blockIdx.y % SPLIT * CUDA_ATTENTION_COLS;
 	t.group = p.nr_heads / p.nr_kv_heads;
 	t.query = p.query_start[seq];
-	t.first_row = p.work[2 * blockIdx.z + 1];
+	t.first_row = w.row;
 	t.nr_rows = nr_tokens * t.group - t.first_row;
 	t.nr_rows = t.nr_rows < CUDA_ATTENTION_ROWS ? t.nr_rows
 						    : CUDA_ATTENTION_ROWS;
@@ -147,10 +149,10 @@ DEV attention_task attention_take(const struct cuda_attention_args &p)
 				: -1;
 	t.begin = t.from / CUDA_ATTENTION_TILE;
 	t.end = (t.len + CUDA_ATTENTION_TILE - 1) / CUDA_ATTENTION_TILE;
-	t.first = t.begin + blockIdx.x * p.tiles_per_warp;
-	t.last = t.first + p.tiles_per_warp;
-	t.last = t.last < t.end ? t.last : t.end;
-	t.table = p.block_table + (size_t)seq * p.table_stride;
+	t.first = t.begin + (w.place < 0 ? 0 : w.part * plan.tiles_per_warp);
+	t.last = t.first + plan.tiles_per_warp;
+	t.last = w.place < 0 || t.last > t.end ? t.end : t.last;
+	t.table = p.block_table + (size_t)seq * plan.table_stride;
 	t.ring = smem_base();
 	t.queries = t.ring + ATTENTION_BLOCKS * attention_room<DIM, Q8>::PLACE;
 	t.codes = t.queries + CUDA_ATTENTION_ROWS * DIM * 2;
@@ -437,13 +439,21 @@ DEV void attention_tile(attention_rows<COLS> &r,
 	attention_row_sum(r.l);
 }
 
+/*
+ * Which of the divided units, and of its heads and columns, this is.  Read
+ * again where it is wanted: registers are short.
+ */
+DEV size_t attention_place(const struct cuda_attention_args &p)
+{
+	return (size_t)p.work[blockIdx.x].place * gridDim.y + blockIdx.y;
+}
+
 /* Where row h of this lane has its part of a tile; +8 * j columns on. */
 DEV size_t attention_slot(const struct cuda_attention_args &p,
 			  const attention_task &t, int tile, int h)
 {
-	size_t work = (size_t)blockIdx.z * gridDim.y + blockIdx.y;
-
-	return (work * p.max_tiles + tile - t.begin) * CUDA_ATTENTION_ROWS +
+	return (attention_place(p) * p.plan->max_tiles + tile - t.begin) *
+		       CUDA_ATTENTION_ROWS +
 	       threadIdx.x / 4 + 8 * h;
 }
 
@@ -502,8 +512,9 @@ DEV void attention_load_part(const struct cuda_attention_args &p,
 DEV bool attention_is_last(const struct cuda_attention_args &p,
 			   const attention_task &t)
 {
-	int *count = p.count + (size_t)blockIdx.z * gridDim.y + blockIdx.y;
-	int warps = (t.end - t.begin + p.tiles_per_warp - 1) / p.tiles_per_warp;
+	int per = p.plan->tiles_per_warp;
+	int *count = p.count + attention_place(p);
+	int warps = (t.end - t.begin + per - 1) / per;
 	int before = 0;
 
 	__threadfence();
@@ -542,7 +553,7 @@ DEV void attention_store(const struct cuda_attention_args &p,
 	}
 }
 
-/* grid = (max_tiles / tiles_per_warp upward, nr_kv_heads * SPLIT, W) */
+/* grid = max_work, nr_kv_heads * SPLIT */
 template <int DIM, bool Q8>
 __global__ void __launch_bounds__(32)
 	attention(const struct cuda_attention_args p)
@@ -557,10 +568,12 @@ __global__ void __launch_bounds__(32)
 
 	pdl_wait();
 	pdl_go();
+	if ((int)blockIdx.x >= p.plan->nr_work)
+		return;
 	t = attention_take<DIM, Q8>(p);
 	if (t.first >= t.end)
 		return;
-	bool alone = p.tiles_per_warp >= t.end - t.begin;
+	bool alone = t.first == t.begin && t.last == t.end;
 	int blocks = attention_look_up(t, t.first);
 
 	/* in the first block's group */

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * choose.h - tokens from LOGITS (ops.h: sample, score): what samplers say goes
- * to the device in one piece, what was chosen comes back in one.
+ * to the device in one piece, what was chosen and judged comes back in one, and
+ * that is what a step waits for, once.
  */
 #ifndef KERNELS_CUDA_CHOOSE_H
 #define KERNELS_CUDA_CHOOSE_H

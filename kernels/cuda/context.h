@@ -8,6 +8,7 @@
 
 #include "kernels/cuda/cuda.h"
 #include "kernels/cuda/device.h"
+#include "kernels/cuda/graph.h"
 #include "kernels/cuda/image.h"
 #include "kernels/cuda/upload.h"
 #include "kernels/ops.h"
@@ -75,17 +76,13 @@ struct buffers {
 
 /* Samplers on their way there, and what was chosen: choose.c. */
 struct choose {
-	/* [max_logits] samplers, then words of lists; pinned, and there */
-	struct cuda_sampler *host, *dev;
+	uint32_t *dev; /* answers, questions: choose.c */
+	/* pinned: questions; answers */
+	uint32_t *host, *answer;
 	size_t max_words; /* of lists */
 	float *l;	  /* [max_logits, vocab] */
 	uint32_t *count;  /* [max_logits, vocab] 0 between launches */
-	/*
-	 * [max_logits] of each: token, nr_alt (to score); logprob; alternatives
-	 * and their logprobs, CUDA_MAX_ALT of each.  Pinned, for both ways, and
-	 * there
-	 */
-	uint32_t *question, *answer_host, *answer_dev;
+	uint32_t asked;	  /* outputs that sample() has left to score() */
 };
 
 struct ops_ctx {
@@ -106,7 +103,8 @@ struct ops_ctx {
 	size_t block_bytes;
 	struct cuda_block_pair *pairs_host; /* pinned: [CONTEXT_PAIRS] */
 	float *rows_host; /* pinned: a row of any buffer; peek and poke */
-	int in_flight;	  /* the step's image may still be on its way */
+	struct graphs graphs;
+	int started; /* a graph has this step's layers under way */
 };
 
 #endif

@@ -149,10 +149,10 @@ struct cuda_qkv_args {
 int cuda_qkv(const struct cuda_qkv_args *args, void *stream);
 
 /*
- * Attention of T query tokens of S sequences over their KV blocks.  W units of
- * work are pairs (sequence, first row), rows being numbered token * heads of a
- * group + head, CUDA_ATTENTION_ROWS to a unit.  Slots of a block past
- * context_len may hold anything.
+ * Attention of T query tokens of S sequences over their KV blocks.  Rows are
+ * numbered token * heads of a group + head, CUDA_ATTENTION_ROWS to a unit; W
+ * pieces of work are units, or parts of them.  Slots of a block past context_len
+ * may hold anything.
  */
 #define CUDA_ATTENTION_ROWS 16
 #define CUDA_ATTENTION_TILE 128 /* positions */
@@ -162,25 +162,43 @@ int cuda_qkv(const struct cuda_qkv_args *args, void *stream);
 #define CUDA_ATTENTION_SPLIT(head_dim)                                         \
 	(((head_dim) + CUDA_ATTENTION_COLS - 1) / CUDA_ATTENTION_COLS)
 
+/* What one warp of each KV head (SPLIT of them) does. */
+struct cuda_attention_work {
+	int seq, row; /* the unit: its sequence, and the first of its rows */
+	int place;    /* among the units that are divided; -1: it is not */
+	int part; /* of these: tiles part * tiles_per_warp .. of what it sees */
+};
+
+/*
+ * What changes from step to step, in device memory: so all arguments of a launch
+ * may stay as they are.
+ */
+struct cuda_attention_plan {
+	int nr_work; /* W */
+	int table_stride;
+	int max_tiles;	    /* of the longest context that is divided */
+	int tiles_per_warp; /* of what is divided; free: it changes no bit */
+};
+
 struct cuda_attention_args {
-	const uint16_t *q;	/* [T, nr_heads, head_dim] bf16 */
-	const uint16_t *k, *v;	/* [block at block_stride][nr_kv_heads] of
+	const uint16_t *q;     /* [T, nr_heads, head_dim] bf16 */
+	const uint16_t *k, *v; /* [block at block_stride][nr_kv_heads] of
 				* layout_kv_bytes(head_dim), or kv8 */
-	const int *block_table; /* [S, table_stride] */
-	const int *query_start; /* [S + 1] */
+	const struct cuda_attention_plan *plan;
+	const struct cuda_attention_work *work; /* [W] */
+	const int *block_table;			/* [S, table_stride] */
+	const int *query_start;			/* [S + 1] */
 	const int *context_len; /* [S], the query tokens included */
-	const int *work;	/* [W, 2] */
-	float *part;  /* [W, nr_kv_heads, max_tiles, 16, head_dim] o of tiles */
-	float *state; /* [W, nr_kv_heads, SPLIT, max_tiles, 16, 2]: m and l */
-	int *count;   /* [W, nr_kv_heads, SPLIT] warps that are done; 0 before
+	/* of D units that are divided: o of tiles; their m and l */
+	float *part;  /* [D, nr_kv_heads, max_tiles, 16, head_dim] */
+	float *state; /* [D, nr_kv_heads, SPLIT, max_tiles, 16, 2] */
+	int *count;   /* [D, nr_kv_heads, SPLIT] warps that are done; 0 before
 		       * and after */
 	void *out;    /* [T, nr_heads, head_dim] of @number */
 	size_t block_stride; /* from a block to the next, in uint16_t */
-	int table_stride, nr_heads, nr_kv_heads;
-	int nr_work;	    /* W, at most 65535 */
-	int max_tiles;	    /* of the longest context here */
-	int tiles_per_warp; /* free: it changes no bit */
-	float scale;	    /* of the model, times log2(e) */
+	int nr_heads, nr_kv_heads;
+	int max_work; /* CTAs for each head: those that have no work leave */
+	float scale;  /* of the model, times log2(e) */
 	enum cuda_number number;
 	int head_dim; /* 16, 32, 64, 80, 96, 128, 256 */
 	int window;   /* a token sees itself and window - 1 before; 0: all */

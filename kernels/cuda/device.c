@@ -12,10 +12,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+enum mem_kind { MEM_DEVICE, MEM_PINNED, MEM_EVENT };
+
 struct device_mem {
 	struct device_mem *next;
 	void *p;
-	int pinned;
+	enum mem_kind kind;
 };
 
 int device_check(struct device *d, int error)
@@ -100,44 +102,57 @@ int device_open(struct device *d, uint32_t n, struct err *err)
 	return 0;
 }
 
+/* What fails here has failed before and was told then. */
+static void give(void *p, enum mem_kind kind)
+{
+	switch (kind) {
+	case MEM_DEVICE:
+		(void)cudaFree(p);
+		break;
+	case MEM_PINNED:
+		(void)cudaFreeHost(p);
+		break;
+	case MEM_EVENT:
+		(void)cudaEventDestroy(p);
+		break;
+	}
+}
+
 void device_close(struct device *d)
 {
 	struct device_mem *m, *next;
 
 	if (!d->stream)
 		return;
-	/* what fails here has failed before and was told then */
-	(void)cudaStreamSynchronize(d->stream);
+	(void)cudaStreamSynchronize(d->stream); /* as in give() */
 	for (m = d->mem; m; m = next) {
 		next = m->next;
-		if (m->pinned)
-			(void)cudaFreeHost(m->p);
-		else
-			(void)cudaFree(m->p);
+		give(m->p, m->kind);
 		free(m);
 	}
 	(void)cudaStreamDestroy(d->stream);
 	*d = (struct device){ 0 };
 }
 
-static void *keep(struct device *d, void *p, int pinned)
+static void *keep(struct device *d, void *p, enum mem_kind kind,
+		  struct err *err)
 {
 	struct device_mem *m = malloc(sizeof(*m));
 
 	if (!m) {
-		if (pinned)
-			(void)cudaFreeHost(p);
-		else
-			(void)cudaFree(p);
+		give(p, kind);
+		err_set(err, -ENOMEM, "GPU %u: no memory", d->number);
 		return NULL;
 	}
-	*m = (struct device_mem){ .next = d->mem, .p = p, .pinned = pinned };
+	*m = (struct device_mem){ .next = d->mem, .p = p, .kind = kind };
 	d->mem = m;
 	return p;
 }
 
-static void *take(struct device *d, size_t size, int pinned, struct err *err)
+static void *take(struct device *d, size_t size, enum mem_kind kind,
+		  struct err *err)
 {
+	int pinned = kind == MEM_PINNED;
 	void *p = NULL;
 	cudaError_t error;
 
@@ -152,15 +167,12 @@ static void *take(struct device *d, size_t size, int pinned, struct err *err)
 			cudaGetErrorString(error));
 		return NULL;
 	}
-	p = keep(d, p, pinned);
-	if (!p)
-		err_set(err, -ENOMEM, "GPU %u: no memory", d->number);
-	return p;
+	return keep(d, p, kind, err);
 }
 
 void *device_take(struct device *d, size_t size, struct err *err)
 {
-	void *p = take(d, size, 0, err);
+	void *p = take(d, size, MEM_DEVICE, err);
 
 	if (!p)
 		return NULL;
@@ -173,7 +185,19 @@ void *device_take(struct device *d, size_t size, struct err *err)
 
 void *device_take_pinned(struct device *d, size_t size, struct err *err)
 {
-	return take(d, size, 1, err);
+	return take(d, size, MEM_PINNED, err);
+}
+
+void *device_take_event(struct device *d, struct err *err)
+{
+	cudaEvent_t event;
+
+	if (device_check(d, cudaEventCreateWithFlags(&event,
+						     cudaEventDisableTiming))) {
+		err_set(err, -EIO, "GPU %u: no event", d->number);
+		return NULL;
+	}
+	return keep(d, event, MEM_EVENT, err);
 }
 
 int device_send(struct device *d, void *dst, const void *src, size_t size)
@@ -195,6 +219,16 @@ int device_wait(struct device *d)
 	return device_check(d, cudaStreamSynchronize(d->stream));
 }
 
+int device_record(struct device *d, void *event)
+{
+	return device_check(d, cudaEventRecord(event, d->stream));
+}
+
+int device_wait_for(struct device *d, void *event)
+{
+	return device_check(d, cudaEventSynchronize(event));
+}
+
 int device_started(struct device *d, int ret)
 {
 	cudaError_t error;
@@ -203,6 +237,8 @@ int device_started(struct device *d, int ret)
 		return 0;
 	/* sizes were checked at open: a kernel refuses none of ours */
 	assert(ret == -EIO);
-	error = cudaGetLastError(); /* no more, where the launch has read it */
+	if (d->recording)
+		return ret;
+	error = cudaGetLastError();
 	return device_check(d, error ? error : cudaErrorUnknown);
 }

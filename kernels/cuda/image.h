@@ -2,6 +2,11 @@
 /*
  * image.h - a step as kernels read it: all its arrays in one run of pinned
  * memory, and that copied to the device at once.
+ *
+ * Where an array lies there follows from the room that the step is given (but
+ * for out_row), where it has no more sequences than that: such steps are read
+ * through the same arguments of the same kernels.  Rows past the step's are
+ * token 0 at position 0, written to no block; attention has no work for them.
  */
 #ifndef KERNELS_CUDA_IMAGE_H
 #define KERNELS_CUDA_IMAGE_H
@@ -10,38 +15,50 @@
 
 #include <stddef.h>
 
+struct cuda_attention_plan;
+struct cuda_attention_work;
 struct device;
 struct err;
 struct ops_limits;
 struct step;
 
 struct image {
-	uint32_t *host, *dev; /* the device's; [max_words] */
+	struct {
+		uint32_t *data; /* pinned, the device's; [max_words] */
+		void *copied;	/* an event, the device's */
+		int in_flight;	/* perhaps */
+	} host[2];		/* in turn */
+	int next;
+	uint32_t *dev; /* the device's; [max_words] */
 	size_t max_words;
+	uint32_t max_seqs;
 	struct plan_limits limits;
-	struct plan plan;
-	/* where this step's arrays are on the device (struct step) */
-	const uint32_t *token, *position, *slot, *out_row;
-	const uint32_t *query_start,
-		*context_len;	     /* [nr_seqs + 1], [nr_seqs] */
-	const uint32_t *block_table; /* [nr_seqs][table_stride] */
-	const uint32_t *work;	     /* [plan.nr_units][2] */
-	uint32_t table_stride;	     /* blocks of this step's longest context */
+	uint32_t rows, max_work; /* room of the step at hand */
+	/* where its arrays are on the device (struct step) */
+	const struct cuda_attention_plan *plan;
+	const struct cuda_attention_work *work;	 /* [max_work] */
+	const uint32_t *token, *position, *slot; /* [rows] */
+	const uint32_t *query_start, *context_len;
+	const uint32_t *block_table, *out_row;
 };
 
 /* 32-bit words that a step takes at most. */
 size_t image_words(const struct plan_limits *plan,
 		   const struct ops_limits *limits);
 
-/* 0, or -ENOMEM and @err. */
+/* 0, or -ENOMEM or -EIO and @err. */
 int image_open(struct image *m, struct device *d,
 	       const struct plan_limits *plan, const struct ops_limits *limits,
 	       struct err *err);
 
 /*
- * Write @step down and start its copy; the one before must have landed.  0 or
- * -EIO
+ * Write @step down, with room for @rows (at least its own, at most max_rows) and
+ * as many sequences, or its own, and start its copy.  0 or -EIO
  */
-int image_send(struct image *m, struct device *d, const struct step *step);
+int image_send(struct image *m, struct device *d, const struct step *step,
+	       uint32_t rows);
+
+/* Somebody has waited for all that was asked of the device. */
+void image_landed(struct image *m);
 
 #endif

@@ -123,6 +123,7 @@ void close_cuda(struct ops_ctx *ctx)
 		return;
 	upload_close(&ctx->upload);
 	pool_close(ctx->pool);
+	graphs_close(&ctx->graphs);
 	device_close(&ctx->device);
 	free(ctx->layer);
 	free(ctx);

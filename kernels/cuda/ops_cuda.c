@@ -57,41 +57,32 @@ static enum cuda_number keep(struct ops_ctx *ctx, enum ops_buffer which,
 	return reader->input;
 }
 
-static int embed_norm(struct ops_ctx *ctx, const struct step *step)
+/* embed_norm, but for the image. */
+static int start_embed(struct ops_ctx *ctx)
 {
-	struct device *d = &ctx->device;
-	int ret;
-
-	check_step(ctx, step);
-	/* the image is written anew: its last copy must be over */
-	if (ctx->in_flight && (ret = device_wait(d)))
-		return ret;
-	ctx->in_flight = 1;
-	ret = image_send(&ctx->image, d, step);
-	if (ret)
-		return ret;
 	return device_started(
-		d, cuda_embed_norm(
-			   &(struct cuda_embed_args){
-				   .embed = ctx->ends.embed,
-				   .token = ctx->image.token,
-				   .w = ctx->layer[0].attn_norm,
-				   .x = ctx->buf.x,
-				   .y = ctx->buf.xn,
-				   .rows = (int)step->nr_rows,
-				   .dim = (int)ctx->shape.dim,
-				   .vocab = (int)ctx->shape.vocab,
-				   .eps = ctx->shape.norm_eps,
-				   .embed_number = ctx->ends.number,
-				   .w_number = CUDA_F32,
-				   .y_number = keep(ctx, OPS_XN,
-						    &ctx->layer[0].qkv),
-			   },
-			   d->stream));
+		&ctx->device,
+		cuda_embed_norm(
+			&(struct cuda_embed_args){
+				.embed = ctx->ends.embed,
+				.token = ctx->image.token,
+				.w = ctx->layer[0].attn_norm,
+				.x = ctx->buf.x,
+				.y = ctx->buf.xn,
+				.rows = (int)ctx->image.rows,
+				.dim = (int)ctx->shape.dim,
+				.vocab = (int)ctx->shape.vocab,
+				.eps = ctx->shape.norm_eps,
+				.embed_number = ctx->ends.number,
+				.w_number = CUDA_F32,
+				.y_number =
+					keep(ctx, OPS_XN, &ctx->layer[0].qkv),
+			},
+			ctx->device.stream));
 }
 
 /* XN = norm(X) * w, for @reader */
-static int norm(struct ops_ctx *ctx, const float *w, uint32_t rows,
+static int norm(struct ops_ctx *ctx, const float *w,
 		const struct linear *reader)
 {
 	return device_started(
@@ -101,7 +92,7 @@ static int norm(struct ops_ctx *ctx, const float *w, uint32_t rows,
 				.x = ctx->buf.x,
 				.w = w,
 				.y = ctx->buf.xn,
-				.rows = (int)rows,
+				.rows = (int)ctx->image.rows,
 				.dim = (int)ctx->shape.dim,
 				.eps = ctx->shape.norm_eps,
 				.w_number = CUDA_F32,
@@ -129,15 +120,18 @@ static int qkv_rope_kv(struct ops_ctx *ctx, const struct step *step,
 {
 	const struct ops_shape *s = &ctx->shape;
 	const struct layer *l = &ctx->layer[layer];
-	int ret = linear_run(ctx, &l->qkv,
-			     &(struct linear_run){
-				     .x = ctx->buf.xn,
-				     .x_rows = step->nr_rows,
-				     .rows = step->nr_rows,
-				     .number = CUDA_F32,
-				     .y = ctx->buf.qkv,
-			     });
+	int ret;
 
+	if (ctx->started)
+		return 0;
+	ret = linear_run(ctx, &l->qkv,
+			 &(struct linear_run){
+				 .x = ctx->buf.xn,
+				 .x_rows = ctx->image.rows,
+				 .rows = ctx->image.rows,
+				 .number = CUDA_F32,
+				 .y = ctx->buf.qkv,
+			 });
 	if (ret)
 		return ret;
 	return device_started(
@@ -154,7 +148,7 @@ static int qkv_rope_kv(struct ops_ctx *ctx, const struct step *step,
 				.k = cache(ctx, layer, 0),
 				.v = cache(ctx, layer, 1),
 				.block_stride = ctx->block_bytes / 2,
-				.tokens = (int)step->nr_rows,
+				.tokens = (int)ctx->image.rows,
 				.nr_heads = (int)s->nr_heads,
 				.nr_kv_heads = (int)s->nr_kv_heads,
 				.head_dim = (int)s->head_dim,
@@ -165,12 +159,14 @@ static int qkv_rope_kv(struct ops_ctx *ctx, const struct step *step,
 			ctx->device.stream));
 }
 
-static int attend(struct ops_ctx *ctx, uint32_t layer,
-		  const struct plan_launch *l)
+static int attention(struct ops_ctx *ctx, const struct step *step,
+		     uint32_t layer)
 {
 	const struct ops_shape *s = &ctx->shape;
 	const struct image *m = &ctx->image;
 
+	if (ctx->started)
+		return 0;
 	return device_started(
 		&ctx->device,
 		cuda_attention(
@@ -178,22 +174,19 @@ static int attend(struct ops_ctx *ctx, uint32_t layer,
 				.q = ctx->buf.q,
 				.k = cache(ctx, layer, 0),
 				.v = cache(ctx, layer, 1),
+				.plan = m->plan,
+				.work = m->work,
 				.block_table = (const int *)m->block_table,
 				.query_start = (const int *)m->query_start,
 				.context_len = (const int *)m->context_len,
-				.work = (const int *)m->work +
-					2 * (size_t)l->first,
 				.part = ctx->buf.part,
 				.state = ctx->buf.state,
 				.count = ctx->buf.count,
 				.out = ctx->buf.a,
 				.block_stride = ctx->block_bytes / 2,
-				.table_stride = (int)m->table_stride,
 				.nr_heads = (int)s->nr_heads,
 				.nr_kv_heads = (int)s->nr_kv_heads,
-				.nr_work = (int)l->count,
-				.max_tiles = (int)l->max_tiles,
-				.tiles_per_warp = (int)l->tiles_per_warp,
+				.max_work = (int)m->max_work,
 				.scale = (float)(s->attn_scale * M_LOG2E),
 				.number = keep(ctx, OPS_A, &ctx->layer[layer].o),
 				.head_dim = (int)s->head_dim,
@@ -204,27 +197,15 @@ static int attend(struct ops_ctx *ctx, uint32_t layer,
 			ctx->device.stream));
 }
 
-static int attention(struct ops_ctx *ctx, const struct step *step,
-		     uint32_t layer)
-{
-	struct plan_launch l;
-	int ret = 0;
-
-	(void)step;
-	for (uint32_t i = 0; !ret && plan_launch(&ctx->image.plan, i, &l); i++)
-		ret = attend(ctx, layer, &l);
-	return ret;
-}
-
 /* X += l . x */
 static int add_product(struct ops_ctx *ctx, const struct linear *l,
-		       const void *x, uint32_t rows)
+		       const void *x)
 {
 	return linear_run(ctx, l,
 			  &(struct linear_run){
 				  .x = x,
-				  .x_rows = rows,
-				  .rows = rows,
+				  .x_rows = ctx->image.rows,
+				  .rows = ctx->image.rows,
 				  .end = CUDA_ADD,
 				  .number = CUDA_F32,
 				  .y = ctx->buf.x,
@@ -235,20 +216,25 @@ static int out_norm(struct ops_ctx *ctx, const struct step *step,
 		    uint32_t layer)
 {
 	const struct layer *l = &ctx->layer[layer];
-	int ret = add_product(ctx, &l->o, ctx->buf.a, step->nr_rows);
+	int ret;
 
-	return ret ? ret : norm(ctx, l->mlp_norm, step->nr_rows, &l->gate_up);
+	if (ctx->started)
+		return 0;
+	ret = add_product(ctx, &l->o, ctx->buf.a);
+	return ret ? ret : norm(ctx, l->mlp_norm, &l->gate_up);
 }
 
 static int gate_up(struct ops_ctx *ctx, const struct step *step, uint32_t layer)
 {
 	const struct layer *l = &ctx->layer[layer];
 
+	if (ctx->started)
+		return 0;
 	return linear_run(ctx, &l->gate_up,
 			  &(struct linear_run){
 				  .x = ctx->buf.xn,
-				  .x_rows = step->nr_rows,
-				  .rows = step->nr_rows,
+				  .x_rows = ctx->image.rows,
+				  .rows = ctx->image.rows,
 				  .end = CUDA_SWIGLU,
 				  .number = keep(ctx, OPS_H, &l->down),
 				  .y = ctx->buf.h,
@@ -258,15 +244,74 @@ static int gate_up(struct ops_ctx *ctx, const struct step *step, uint32_t layer)
 static int down_norm(struct ops_ctx *ctx, const struct step *step,
 		     uint32_t layer)
 {
-	int last = layer + 1 == ctx->shape.nr_layers;
+	int last = layer + 1 == ctx->shape.nr_layers, ret;
 	const struct layer *next = last ? NULL : &ctx->layer[layer + 1];
-	int ret = add_product(ctx, &ctx->layer[layer].down, ctx->buf.h,
-			      step->nr_rows);
 
+	if (ctx->started) {
+		ctx->started = !last;
+		return 0;
+	}
+	ret = add_product(ctx, &ctx->layer[layer].down, ctx->buf.h);
 	if (ret)
 		return ret;
-	return norm(ctx, last ? ctx->ends.norm : next->attn_norm, step->nr_rows,
+	return norm(ctx, last ? ctx->ends.norm : next->attn_norm,
 		    last ? &ctx->ends.head : &next->qkv);
+}
+
+/* ---- its beginning: here, as all ops of the layers are above ---- */
+
+static int start_layer(struct ops_ctx *ctx, uint32_t layer)
+{
+	int ret;
+
+	if ((ret = qkv_rope_kv(ctx, NULL, layer)) ||
+	    (ret = attention(ctx, NULL, layer)) ||
+	    (ret = out_norm(ctx, NULL, layer)) ||
+	    (ret = gate_up(ctx, NULL, layer)))
+		return ret;
+	return down_norm(ctx, NULL, layer);
+}
+
+/* What the ops of a step's layers start, one after the other. */
+static int start_layers(void *arg)
+{
+	struct ops_ctx *ctx = arg;
+	int ret = start_embed(ctx);
+
+	for (uint32_t l = 0; l < ctx->shape.nr_layers && !ret; l++)
+		ret = start_layer(ctx, l);
+	return ret;
+}
+
+/* The graph that is to compute @s, -1: none. */
+static int choose_graph(const struct ops_ctx *ctx, const struct step *s)
+{
+	int i = ctx->limits.whole_steps ? graph_of(s->nr_rows) : -1;
+
+	/* an image of that room has no place for more */
+	if (i >= 0 && (graph_rows(i) > ctx->limits.max_rows ||
+		       graph_rows(i) < s->nr_seqs))
+		return -1;
+	return i;
+}
+
+static int embed_norm(struct ops_ctx *ctx, const struct step *step)
+{
+	int graph, ret;
+
+	check_step(ctx, step);
+	graph = choose_graph(ctx, step);
+	ret = image_send(&ctx->image, &ctx->device, step,
+			 graph < 0 ? step->nr_rows : graph_rows(graph));
+	if (ret)
+		return ret;
+	if (graph >= 0)
+		ret = graph_run(&ctx->graphs, &ctx->device, graph, start_layers,
+				ctx);
+	if (ret < 0)
+		return ret;
+	ctx->started = ret;
+	return ctx->started ? 0 : start_embed(ctx);
 }
 
 static int head(struct ops_ctx *ctx, const struct step *step, uint32_t first,

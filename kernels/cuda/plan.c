@@ -6,12 +6,15 @@
 
 #include <stddef.h>
 
-uint32_t plan_max_units(uint32_t group, uint32_t rows, uint32_t seqs)
+uint32_t plan_max_work(const struct plan_limits *l, uint32_t rows,
+		       uint32_t seqs)
 {
 	/* a sequence ends in the middle of a unit at most once */
-	uint64_t units = (uint64_t)rows * group / CUDA_ATTENTION_ROWS + seqs;
+	uint64_t units = (uint64_t)rows * l->group / CUDA_ATTENTION_ROWS + seqs;
+	/* and a unit in the middle of a warp's tiles: divide() */
+	uint64_t all = units + l->warps / (l->kv_heads * l->split);
 
-	return units < UINT32_MAX ? (uint32_t)units : UINT32_MAX;
+	return all < UINT32_MAX ? (uint32_t)all : UINT32_MAX;
 }
 
 /* A unit: @row is the first of sequence @seq's. */
@@ -56,16 +59,17 @@ static uint32_t tiles_of(const struct plan_limits *l, const struct step *s,
 static void divide(const struct plan_limits *l, const struct step *s,
 		   struct plan *p)
 {
-	uint64_t tiles = 0, per, slots;
-	uint32_t nr = 0, largest = 0;
+	uint32_t heads = l->kv_heads * l->split, nr = 0, largest = 0;
+	uint64_t tiles = 0, slots;
 
 	EACH_UNIT(u, l, s)
 	{
 		p->nr_units++;
 		tiles += tiles_of(l, s, &u);
 	}
-	per = tiles * l->kv_heads * l->split / l->warps;
-	p->tiles_per_warp = per > 1 ? (uint32_t)per : 1;
+	/* upward: there are no more whole shares than warps */
+	p->tiles_per_warp =
+		(uint32_t)((tiles * heads + l->warps - 1) / l->warps);
 	EACH_UNIT(u, l, s)
 	{
 		uint32_t t = tiles_of(l, s, &u);
@@ -77,58 +81,50 @@ static void divide(const struct plan_limits *l, const struct step *s,
 	p->nr_divided = slots ? (uint32_t)(l->slots / slots) : 0;
 	if (p->nr_divided > nr)
 		p->nr_divided = nr;
-	if (p->nr_divided > PLAN_UNITS)
-		p->nr_divided = PLAN_UNITS;
 }
 
-void plan_step(const struct plan_limits *l, const struct step *s, int32_t *work,
-	       struct plan *ret)
+/* The next of those that are divided, @tiles long. */
+static void put_parts(const struct unit *u, uint32_t tiles, uint32_t place,
+		      struct cuda_attention_work *work, struct plan *p)
 {
+	for (uint32_t part = 0; part * p->tiles_per_warp < tiles; part++)
+		work[p->nr_work++] = (struct cuda_attention_work){
+			.seq = (int)u->seq,
+			.row = (int)u->row,
+			.place = (int)place,
+			.part = (int)part,
+		};
+}
+
+void plan_step(const struct plan_limits *l, const struct step *s,
+	       struct cuda_attention_work *work, struct plan *ret)
+{
+	uint32_t divided = 0, left;
 	struct plan p = { 0 };
-	uint32_t divided = 0, whole;
 
 	divide(l, s, &p);
-	whole = p.nr_divided;
 	EACH_UNIT(u, l, s)
 	{
-		uint32_t t = tiles_of(l, s, &u), at, *largest;
+		uint32_t t = tiles_of(l, s, &u);
 
-		if (t > p.tiles_per_warp && divided < p.nr_divided) {
-			at = divided++;
-			largest = &p.divided_tiles;
-		} else {
-			at = whole++;
-			largest = &p.whole_tiles;
+		if (divided == p.nr_divided)
+			break;
+		if (t <= p.tiles_per_warp)
+			continue;
+		put_parts(&u, t, divided++, work, &p);
+		if (t > p.divided_tiles)
+			p.divided_tiles = t;
+	}
+	left = p.nr_divided;
+	EACH_UNIT(u, l, s)
+	{
+		if (left && tiles_of(l, s, &u) > p.tiles_per_warp) {
+			left--;
+			continue;
 		}
-		*largest = t > *largest ? t : *largest;
-		work[2 * (size_t)at] = (int32_t)u.seq;
-		work[2 * (size_t)at + 1] = (int32_t)u.row;
+		work[p.nr_work++] = (struct cuda_attention_work){
+			.seq = (int)u.seq, .row = (int)u.row, .place = -1
+		};
 	}
 	*ret = p;
-}
-
-int plan_launch(const struct plan *p, uint32_t i, struct plan_launch *ret)
-{
-	uint64_t first = p->nr_divided;
-
-	if (p->nr_divided && i-- == 0) {
-		*ret = (struct plan_launch){
-			.count = p->nr_divided,
-			.max_tiles = p->divided_tiles,
-			.tiles_per_warp = p->tiles_per_warp,
-		};
-		return 1;
-	}
-	first += (uint64_t)i * PLAN_UNITS;
-	if (first >= p->nr_units)
-		return 0;
-	*ret = (struct plan_launch){
-		.first = (uint32_t)first,
-		.count = p->nr_units - (uint32_t)first,
-		.max_tiles = p->whole_tiles,
-		.tiles_per_warp = p->whole_tiles,
-	};
-	if (ret->count > PLAN_UNITS)
-		ret->count = PLAN_UNITS;
-	return 1;
 }

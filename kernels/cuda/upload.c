@@ -8,8 +8,6 @@
 #include "kernels/pool.h"
 #include "base/err.h"
 
-#include <cuda_runtime.h>
-
 #include <errno.h>
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -30,29 +28,22 @@ int upload_open(struct upload *u, struct device *d, struct pool *pool,
 	if (!u->scratch)
 		return err_set(err, -ENOMEM, "no memory to pack weights");
 	for (int i = 0; i < 2; i++) {
-		cudaEvent_t event;
-
 		u->stage[i].data = device_take_pinned(d, UPLOAD_STAGE, err);
 		if (!u->stage[i].data) {
 			upload_close(u);
 			return -ENOMEM;
 		}
-		if (device_check(d, cudaEventCreateWithFlags(
-					    &event, cudaEventDisableTiming))) {
+		u->stage[i].event = device_take_event(d, err);
+		if (!u->stage[i].event) {
 			upload_close(u);
-			return err_set(err, -EIO, "GPU %u: no event",
-				       d->number);
+			return -EIO;
 		}
-		u->stage[i].event = event;
 	}
 	return 0;
 }
 
 void upload_close(struct upload *u)
 {
-	for (int i = 0; i < 2; i++)
-		if (u->stage[i].event)
-			(void)cudaEventDestroy(u->stage[i].event);
 	free(u->scratch);
 	*u = (struct upload){ 0 };
 }
@@ -60,8 +51,7 @@ void upload_close(struct upload *u)
 /* The buffer to fill next, free of its last copy; NULL: -EIO. */
 static char *stage_take(struct upload *u)
 {
-	if (device_check(u->device,
-			 cudaEventSynchronize(u->stage[u->next].event)))
+	if (device_wait_for(u->device, u->stage[u->next].event))
 		return NULL;
 	return u->stage[u->next].data;
 }
@@ -73,10 +63,7 @@ static int stage_send(struct upload *u, void *dst, size_t size)
 	int ret = device_send(u->device, dst, u->stage[i].data, size);
 
 	u->next = !i;
-	return ret ? ret
-		   : device_check(u->device,
-				  cudaEventRecord(u->stage[i].event,
-						  u->device->stream));
+	return ret ? ret : device_record(u->device, u->stage[i].event);
 }
 
 int upload_bytes(struct upload *u, void *dst, const void *src, size_t size)

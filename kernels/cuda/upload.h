@@ -19,7 +19,7 @@ struct upload {
 	struct pool *pool;     /* borrowed */
 	struct {
 		char *data;  /* pinned, the device's; [UPLOAD_STAGE] */
-		void *event; /* owned: its last copy is over */
+		void *event; /* the device's: its last copy is over */
 	} stage[2];
 	int next;	/* the stage that comes */
 	float *scratch; /* owned: [threads][max_cols] */

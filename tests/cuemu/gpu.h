@@ -58,13 +58,19 @@ static inline struct backend_options gpu_options(const char *model)
 	};
 }
 
+static inline void gpu_open_opt(struct drive *d,
+				const struct backend_options *opt)
+{
+	gpu_reset();
+	drive_open_with(d, opt);
+}
+
 static inline void gpu_open_kv(struct drive *d, const char *model, bool kv_q8)
 {
 	struct backend_options opt = gpu_options(model);
 
-	gpu_reset();
 	opt.kv = kv_q8 ? BACKEND_KV_Q8 : BACKEND_KV_AUTO;
-	drive_open_with(d, &opt);
+	gpu_open_opt(d, &opt);
 }
 
 static inline void gpu_open(struct drive *d, const char *model)
@@ -77,9 +83,8 @@ static inline void gpu_open_int8(struct drive *d, const char *model)
 {
 	struct backend_options opt = gpu_options(model);
 
-	gpu_reset();
 	opt.weights_int8 = true;
-	drive_open_with(d, &opt);
+	gpu_open_opt(d, &opt);
 }
 
 #endif

@@ -243,10 +243,13 @@ TEST(products)
 struct attention_case {
 	int seqs, queries, context, copies;
 	int blocks; /* of a sequence */
+	int units = 0;
 	size_t kv_size;
-	std::vector<int> table_, start_, len_, work_;
+	std::vector<int> table_, start_, len_;
+	std::vector<cuda_attention_work> work_;
 
-	attention_case(int nr_seqs, int nr_queries, int nr_context)
+	attention_case(int nr_seqs, int nr_queries, int nr_context, int tiles,
+		       int per_warp)
 		: seqs(nr_seqs), queries(nr_queries), context(nr_context),
 		  blocks((nr_context + KV_BLOCK - 1) / KV_BLOCK)
 	{
@@ -261,44 +264,56 @@ struct attention_case {
 			start_.push_back(s * queries);
 			len_.push_back(context);
 			for (int r = 0; r < queries * (HEADS / KV_HEADS);
-			     r += CUDA_ATTENTION_ROWS) {
-				work_.push_back(s);
-				work_.push_back(r);
-			}
+			     r += CUDA_ATTENTION_ROWS)
+				add(s, r, tiles, per_warp);
 		}
 		start_.push_back(seqs * queries);
 	}
+
+	/* a unit, divided where a warp has not all tiles */
+	void add(int seq, int row, int tiles, int per_warp)
+	{
+		int place = per_warp < tiles ? units : -1;
+
+		for (int part = 0; part * per_warp < tiles; part++)
+			work_.push_back({ seq, row, place, part });
+		units++;
+	}
 };
 
-static bool put(const memory &to, const std::vector<int> &from)
+template <class T> static bool put(const memory &to, const std::vector<T> &from)
 {
-	return to.at && !cudaMemcpy(to.at, from.data(), 4 * from.size(),
+	return to.at && !cudaMemcpy(to.at, from.data(), sizeof(T) * from.size(),
 				    cudaMemcpyHostToDevice);
 }
 
 static bool ask_attention(int seqs, int queries, int context, int per_warp)
 {
-	const attention_case c(seqs, queries, context);
-	const int tokens = seqs * queries, nr_work = (int)c.work_.size() / 2;
 	const int tiles =
 		(context + CUDA_ATTENTION_TILE - 1) / CUDA_ATTENTION_TILE;
-	const size_t rows = (size_t)nr_work * KV_HEADS * tiles * 16;
+	const attention_case c(seqs, queries, context, tiles, per_warp);
+	const int tokens = seqs * queries, nr_work = (int)c.work_.size();
+	const size_t rows = (size_t)c.units * KV_HEADS * tiles * 16;
+	const std::vector<cuda_attention_plan> numbers = {
+		{ nr_work, c.blocks, tiles, per_warp }
+	};
 	const size_t one = (size_t)tokens * HEADS * HEAD_DIM * 2;
 	memory kv(c.kv_size * c.copies, BITS_BF16, 10), q(one, BITS_BF16, 11),
 		out(one, BITS_ANY, 12), part(rows * HEAD_DIM * 4, BITS_ANY, 13),
 		state(rows * 2 * 4, BITS_ANY, 14),
-		count((size_t)nr_work * KV_HEADS * 4, BITS_ANY, 15),
+		count((size_t)c.units * KV_HEADS * 4, BITS_ANY, 15),
 		table(4 * c.table_.size(), BITS_ANY, 16),
 		start(4 * c.start_.size(), BITS_ANY, 17),
 		len(4 * c.len_.size(), BITS_ANY, 18),
-		work(4 * c.work_.size(), BITS_ANY, 19);
+		work(sizeof(c.work_[0]) * c.work_.size(), BITS_ANY, 19),
+		plan(sizeof(numbers[0]), BITS_ANY, 24);
 	struct cuda_attention_args a = {};
 	struct question ask_it = {};
 
 	cudaStreamSynchronize(here.stream); /* all is filled */
 	if (!kv.at || !q.at || !out.at || !part.at || !state.at || !count.at ||
 	    !put(table, c.table_) || !put(start, c.start_) ||
-	    !put(len, c.len_) || !put(work, c.work_) ||
+	    !put(len, c.len_) || !put(work, c.work_) || !put(plan, numbers) ||
 	    cudaMemset(count.at, 0, count.size)) {
 		printf("# no memory for attention of %d at %d\n", seqs,
 		       context);
@@ -308,18 +323,16 @@ static bool ask_attention(int seqs, int queries, int context, int per_warp)
 	a.block_table = table.as<int>();
 	a.query_start = start.as<int>();
 	a.context_len = len.as<int>();
-	a.work = work.as<int>();
+	a.plan = plan.as<cuda_attention_plan>();
+	a.work = work.as<cuda_attention_work>();
 	a.part = part.as<float>();
 	a.state = state.as<float>();
 	a.count = count.as<int>();
 	a.out = out.at;
 	a.block_stride = (size_t)2 * KV_HEADS * layout_kv_bytes(HEAD_DIM) / 2;
-	a.table_stride = c.blocks;
 	a.nr_heads = HEADS;
 	a.nr_kv_heads = KV_HEADS;
-	a.nr_work = nr_work;
-	a.max_tiles = tiles;
-	a.tiles_per_warp = per_warp;
+	a.max_work = nr_work;
 	a.scale = 0.0883883f * 1.442695f;
 	a.number = CUDA_BF16;
 	a.head_dim = HEAD_DIM;

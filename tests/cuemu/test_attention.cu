@@ -19,7 +19,8 @@ extern "C" {
 #define KV_HEADS  2
 #define BLOCKS	  160 /* no factor of 67 and 63, which place them */
 #define MAX_TILES 6
-#define MAX_WORK  64
+#define MAX_UNITS 64
+#define MAX_WORK  (MAX_UNITS * MAX_TILES)
 #define STRIDE	  48 /* blocks of a table */
 #define LOG2_E	  1.4426950408889634
 
@@ -32,9 +33,11 @@ static const int queries[] = { 1, 1, 2, 8, 1, 5, 45 };
 struct fixture {
 	int group, heads, dim, row_size; /* query heads: of a KV head, all */
 	int kv_size, window = 0;	 /* kv_size: numbers of K of a head */
-	int max_tiles = MAX_TILES;
+	int max_tiles = MAX_TILES, nr_work = 0;
 	bool q8; /* K and V of 8 bits */
-	array<int> table, start, len, work, count;
+	array<int> table, start, len, count;
+	array<cuda_attention_work> work;
+	array<cuda_attention_plan> plan;
 	array<uint16_t> q, kv;
 	array<float> part, state, out;
 	size_t block_stride; /* K and V of two layers, this is the second */
@@ -47,11 +50,11 @@ struct fixture {
 				 : layout_kv_bytes(dim)) /
 			  2),
 		  q8(codes), table(SEQS * STRIDE), start(SEQS + 1), len(SEQS),
-		  work(2 * MAX_WORK), count(MAX_WORK * KV_HEADS * 2),
+		  count(MAX_UNITS * KV_HEADS * 2), work(MAX_WORK), plan(1),
 		  q((size_t)TOTAL * row_size),
 		  kv((size_t)BLOCKS * 4 * KV_HEADS * kv_size),
-		  part((size_t)MAX_WORK * KV_HEADS * MAX_TILES * 16 * dim),
-		  state((size_t)MAX_WORK * KV_HEADS * 2 * MAX_TILES * 16 * 2),
+		  part((size_t)MAX_UNITS * KV_HEADS * MAX_TILES * 16 * dim),
+		  state((size_t)MAX_UNITS * KV_HEADS * 2 * MAX_TILES * 16 * 2),
 		  out((size_t)TOTAL * row_size),
 		  block_stride((size_t)4 * KV_HEADS * kv_size)
 	{
@@ -159,8 +162,9 @@ struct fixture {
 	 */
 	bool run(const int *first, const int *nr, int tiles_per_warp)
 	{
-		int row = 0, z = 0, before = 0;
+		int row = 0, units = 0, before = 0, longest = 0;
 
+		nr_work = 0;
 		for (int s = 0; s < SEQS; s++) {
 			start[s] = row;
 			len[s] = context[s] - queries[s] + first[s] + nr[s];
@@ -168,18 +172,30 @@ struct fixture {
 				for (int e = 0; e < row_size; e++)
 					q[(size_t)row * row_size + e] =
 						query(before + first[s] + t, e);
-			for (int r = 0; r < nr[s] * group; r += 16, z++) {
-				work[2 * z] = s;
-				work[2 * z + 1] = r;
-			}
+			for (int r = 0; r < nr[s] * group; r += 16)
+				add_unit(s, r, units++, tiles_per_warp);
 			before += queries[s];
 		}
 		start[SEQS] = row;
 		q.send();
 		start.send();
 		len.send();
+		/* what is not to be done: of the longest, folded too early */
+		for (int i = 0; i < MAX_WORK; i++)
+			if (i >= nr_work)
+				work[i] = { 4, 0, work[longest].place, 0 };
+			else if (work[i].seq == 4 && !work[i].row)
+				longest = i;
 		work.send();
-		return launch_it(z, tiles_per_warp);
+		return launch_it(tiles_per_warp);
+	}
+
+	/* A unit, in as many parts as tiles want; all of it where one will do. */
+	void add_unit(int seq, int row, int place, int per)
+	{
+		for (int i = 0; i * per < max_tiles; i++)
+			work[nr_work++] = { seq, row,
+					    per < max_tiles ? place : -1, i };
 	}
 
 	uint16_t query(int token, int e)
@@ -187,9 +203,12 @@ struct fixture {
 		return to_bf16(noise(6, (size_t)token * row_size + e) * 2);
 	}
 
-	struct cuda_attention_args args(int nr_work, int tiles_per_warp)
+	struct cuda_attention_args args(int tiles_per_warp)
 	{
 		struct cuda_attention_args a = {};
+
+		plan[0] = { nr_work, STRIDE, max_tiles, tiles_per_warp };
+		plan.send();
 
 		a.q = q.device;
 		a.k = kv.device + (keys() - &kv[0]);
@@ -197,18 +216,17 @@ struct fixture {
 		a.block_table = table.device;
 		a.query_start = start.device;
 		a.context_len = len.device;
+		a.plan = plan.device;
 		a.work = work.device;
 		a.part = part.device;
 		a.state = state.device;
 		a.count = count.device;
 		a.out = out.device;
 		a.block_stride = block_stride;
-		a.table_stride = STRIDE;
 		a.nr_heads = heads;
 		a.nr_kv_heads = KV_HEADS;
-		a.nr_work = nr_work;
-		a.max_tiles = max_tiles;
-		a.tiles_per_warp = tiles_per_warp;
+		/* some have nothing to do */
+		a.max_work = nr_work + 3 < MAX_WORK ? nr_work + 3 : MAX_WORK;
 		a.scale = (float)(LOG2_E / sqrt(dim));
 		a.number = CUDA_F32;
 		a.head_dim = dim;
@@ -217,9 +235,9 @@ struct fixture {
 		return a;
 	}
 
-	bool launch_it(int nr_work, int tiles_per_warp)
+	bool launch_it(int tiles_per_warp)
 	{
-		struct cuda_attention_args a = args(nr_work, tiles_per_warp);
+		struct cuda_attention_args a = args(tiles_per_warp);
 		bool ok = ran(cuda_attention(&a, NULL));
 
 		out.fetch();
@@ -453,13 +471,12 @@ TEST(positions_may_be_said)
 	array<uint32_t> position(TOTAL);
 	struct cuda_attention_args args;
 	std::vector<float> want;
-	int row = 0, nr_work = 0;
+	int row = 0;
 
 	f.window = 100;
 	CHECK(f.run_all(2));
 	want = f.out.host;
 	for (int s = 0; s < SEQS; s++) {
-		nr_work += (queries[s] * f.group + 15) / 16;
 		for (int t = 0; t < queries[s]; t++)
 			position[row++] = context[s] - queries[s] + t;
 		/* more KV than the query tokens see */
@@ -467,7 +484,7 @@ TEST(positions_may_be_said)
 	}
 	position.send();
 	f.len.send();
-	args = f.args(nr_work, 2);
+	args = f.args(2);
 	args.position = position.device;
 	CHECK(ran(cuda_attention(&args, NULL)));
 	f.out.fetch();
@@ -556,12 +573,9 @@ TEST(an_answer_in_16_bits_is_the_one_in_F32_rounded)
 	fixture f(67);
 	array<uint16_t> out(f.out.host.size());
 	struct cuda_attention_args args;
-	int nr_work = 0;
 
 	CHECK(f.run_all(3));
-	for (int s = 0; s < SEQS; s++)
-		nr_work += (queries[s] * f.group + 15) / 16;
-	args = f.args(nr_work, 3);
+	args = f.args(3);
 	args.out = out.device;
 	args.number = CUDA_BF16;
 	CHECK(ran(cuda_attention(&args, NULL)));
@@ -578,15 +592,14 @@ TEST(an_answer_in_16_bits_is_the_one_in_F32_rounded)
 TEST(attention_refuses_what_it_cannot_run)
 {
 	fixture f(67);
-	struct cuda_attention_args args = f.args(1, 1);
+	struct cuda_attention_args args = f.args(1);
 
 	args.nr_heads = 7; /* of 2 KV heads */
 	CHECK_EQ(cuda_attention(&args, NULL), -EINVAL);
-	args = f.args(0, 1);
+	args = f.args(1);
+	args.max_work = 0;
 	CHECK_EQ(cuda_attention(&args, NULL), -EINVAL);
-	args = f.args(1, 0);
-	CHECK_EQ(cuda_attention(&args, NULL), -EINVAL);
-	args = f.args(1, 1);
+	args = f.args(1);
 	args.head_dim = 48;
 	CHECK_EQ(cuda_attention(&args, NULL), -EINVAL);
 }

@@ -29,6 +29,14 @@ static void begin(struct seq *s)
 	seq_init(s, ids, 64);
 }
 
+/* A chunk of a prompt that wants no output. */
+static void chunk(struct drive *d, struct seq *s, uint32_t n)
+{
+	drive_begin(d);
+	drive_span(d, s, n, OUT_NONE, NULL, true);
+	drive_run(d);
+}
+
 TEST(a_step_takes_no_memory_and_sends_itself_in_one_copy)
 {
 	struct fake_cuda *fake = gpu_runtime();
@@ -38,21 +46,91 @@ TEST(a_step_takes_no_memory_and_sends_itself_in_one_copy)
 	gpu_open(&d, MODEL);
 	begin(&s);
 	fake->allocations = fake->copies_in = fake->copies_out = 0;
+	fake->waits = 0;
 	CHECK_EQ(step(&d, &s, 20), 0);
 	CHECK_EQ(step(&d, &s, 1), 0);
+	CHECK_EQ(step(&d, &s, 1), 0);
 	CHECK_EQ(fake->allocations, 0);
-	/* of each: the step, its samplers and their lists, what to judge */
-	CHECK(fake->copies_in <= 2 * 4);
-	CHECK_EQ(fake->copies_out, 2 * 2);
-	/* a chunk of a prompt that wants no output: the step alone */
+	/* of each: the step, and what is asked of its output */
+	CHECK_EQ(fake->copies_in, 3 * 2);
+	CHECK_EQ(fake->copies_out, 3);
+	CHECK_EQ(fake->waits, 3);
 	fake->copies_in = fake->copies_out = fake->waits = 0;
-	drive_begin(&d);
-	drive_span(&d, &s, 5, OUT_NONE, NULL, true);
-	drive_run(&d);
-	CHECK_EQ(fake->copies_in, 1);
+	chunk(&d, &s, 5);
+	chunk(&d, &s, 5);
+	CHECK_EQ(fake->copies_in, 2);
 	CHECK_EQ(fake->copies_out, 0);
 	CHECK_EQ(fake->waits, 0);
+	/* the third is written where the first may not have been read yet */
+	chunk(&d, &s, 5);
+	CHECK_EQ(fake->waits, 1);
 	drive_close(&d);
+}
+
+TEST(a_graph_is_recorded_once_for_each_size_of_a_step)
+{
+	struct fake_cuda *fake = gpu_runtime();
+	struct drive d;
+	struct seq s;
+
+	gpu_open(&d, MODEL);
+	begin(&s);
+	CHECK_EQ(step(&d, &s, 5), 0);
+	CHECK_EQ(step(&d, &s, 1), 0);
+	CHECK_EQ(fake->graphs, 2);
+	fake->launches = 0;
+	CHECK_EQ(step(&d, &s, 1), 0);
+	CHECK_EQ(step(&d, &s, 8), 0); /* as 5 */
+	CHECK_EQ(fake->graphs, 2);
+	CHECK_EQ(fake->graph_launches, 4);
+	/* head, sample, score */
+	CHECK_EQ(fake->launches, 2 * 3);
+	drive_close(&d);
+	CHECK_EQ(fake->held, 0);
+}
+
+TEST(without_graphs_a_step_has_the_same_bits)
+{
+	static const char *const calls[] = { "", "cudaStreamBeginCapture",
+					     "launch", "cudaStreamEndCapture",
+					     "cudaGraphInstantiate" };
+	struct fake_cuda *fake = gpu_runtime();
+	float rows[2][512];
+
+	for (size_t i = 0; i < sizeof(calls) / sizeof(*calls); i++) {
+		struct drive d;
+		struct seq s;
+
+		ROW(calls[i]);
+		gpu_open(&d, MODEL);
+		fake->refuse = calls[i];
+		begin(&s);
+		CHECK_EQ(step(&d, &s, 20), 0);
+		CHECK_EQ(step(&d, &s, 1), 0);
+		CHECK_EQ(step(&d, &s, 1), 0);
+		CHECK_EQ(fake->graph_launches, i ? 0 : 3);
+		drive_logits(&d, d.batch.out, rows[i > 0]);
+		CHECK(!memcmp(rows[0], rows[i > 0], d.vocab * sizeof(float)));
+		drive_close(&d);
+		CHECK_EQ(fake->held, 0);
+	}
+}
+
+TEST(a_graph_that_cannot_be_started_is_an_error_of_the_device)
+{
+	struct fake_cuda *fake = gpu_runtime();
+	struct drive d;
+	struct seq s;
+
+	gpu_open(&d, MODEL);
+	begin(&s);
+	CHECK_EQ(step(&d, &s, 20), 0);
+	fake->refuse = "cudaGraphLaunch";
+	CHECK_EQ(step(&d, &s, 20), -EIO);
+	fake->refuse = NULL;
+	CHECK_EQ(step(&d, &s, 1), -EIO);
+	drive_close(&d);
+	CHECK_EQ(fake->held, 0);
 }
 
 TEST(a_step_may_follow_one_that_nobody_waited_for)
@@ -79,7 +157,7 @@ TEST(a_step_may_follow_one_that_nobody_waited_for)
 TEST(a_device_that_fails_in_a_step_fails_for_good)
 {
 	struct fake_cuda *fake = gpu_runtime();
-	long pieces[] = { 1, 2, 9, 20, 33 };
+	long pieces[] = { 1, 2, 9, 20, 30 };
 	struct drive d;
 	struct seq s;
 

@@ -217,6 +217,7 @@ TEST(each_op_is_that_of_plain_c_but_for_its_roundings)
 	for (size_t i = 0; i < 2 * sizeof(models) / sizeof(*models); i++) {
 		const struct model *m = &models[i / 2];
 		struct pair p = { .model = m, .kind = m->kind };
+		struct backend_options opt;
 		struct drive ref, gpu;
 		char path[128];
 		struct step s;
@@ -225,7 +226,10 @@ TEST(each_op_is_that_of_plain_c_but_for_its_roundings)
 		ROW(path);
 		drive_open_kv(&ref, path, "ref", 1,
 			      i % 2 ? BACKEND_KV_Q8 : BACKEND_KV_F32);
-		gpu_open_kv(&gpu, path, i % 2);
+		opt = gpu_options(path);
+		opt.kv = i % 2 ? BACKEND_KV_Q8 : BACKEND_KV_AUTO;
+		opt.each_op = true;
+		gpu_open_opt(&gpu, &opt);
 		p.ref = model_forward(ref.be);
 		p.gpu = model_forward(gpu.be);
 		p.vocab = ref.vocab;
@@ -243,6 +247,7 @@ TEST(w8a8_is_near_the_weights_it_was_made_of)
 	for (size_t i = 0; i < sizeof(models) / sizeof(*models); i++) {
 		const struct model *m = &models[i];
 		struct pair p = { .model = m, .kind = INT8 };
+		struct backend_options opt;
 		struct drive ref, gpu;
 		char path[128];
 		struct step s;
@@ -252,7 +257,9 @@ TEST(w8a8_is_near_the_weights_it_was_made_of)
 		snprintf(path, sizeof(path), "tests/data/%s", m->path);
 		ROW(path);
 		drive_open(&ref, path, "ref", 1);
-		gpu_open_int8(&gpu, path);
+		opt = gpu_options(path);
+		opt.weights_int8 = opt.each_op = true;
+		gpu_open_opt(&gpu, &opt);
 		CHECK(gpu.be->info.arith != ref.be->info.arith);
 		p.ref = model_forward(ref.be);
 		p.gpu = model_forward(gpu.be);

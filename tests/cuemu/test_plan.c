@@ -10,7 +10,7 @@
 #define MAX_UNITS (1u << 17)
 
 static uint32_t query_start[MAX_SEQS + 1], position[MAX_ROWS * 17];
-static int32_t work[MAX_UNITS * 2];
+static struct cuda_attention_work work[MAX_UNITS];
 static struct step step;
 
 static void begin(void)
@@ -30,45 +30,64 @@ static void add(uint32_t n, uint32_t len)
 	query_start[++step.nr_seqs] = step.nr_rows;
 }
 
+/* A unit of the plan at hand: its tiles, and which of them some work has. */
+struct unit {
+	uint32_t tiles, done;
+	int32_t place;
+};
+
+static struct unit unit_of(const struct plan_limits *l,
+			   const struct cuda_attention_work *w)
+{
+	uint32_t first = query_start[w->seq];
+	uint32_t tokens = query_start[w->seq + 1] - first;
+	uint32_t end = ((uint32_t)w->row + CUDA_ATTENTION_ROWS - 1) / l->group;
+
+	CHECK((uint32_t)w->row < tokens * l->group);
+	CHECK_EQ(w->row % CUDA_ATTENTION_ROWS, 0);
+	end = end < tokens ? end : tokens - 1;
+	return (struct unit){
+		.tiles = position[first + end] / CUDA_ATTENTION_TILE + 1,
+		.place = w->place,
+	};
+}
+
 /* What a plan for @l comes to, after it was looked over. */
 static struct plan plan(const struct plan_limits *l)
 {
-	uint32_t next_row[MAX_SEQS] = { 0 }, nr = 0, i = 0;
-	struct plan_launch launch;
+	uint32_t next_row[MAX_SEQS] = { 0 }, nr_units = 0, nr_divided = 0;
+	struct unit unit = { 0 };
 	struct plan p;
 
 	plan_step(l, &step, work, &p);
-	CHECK(p.nr_units <=
-	      plan_max_units(l->group, step.nr_rows, step.nr_seqs));
-	for (; plan_launch(&p, i, &launch); i++) {
-		CHECK_EQ(launch.first, nr);
-		CHECK(launch.count && launch.count <= PLAN_UNITS);
-		CHECK(launch.tiles_per_warp >= 1);
-		/* what waits to be folded has room */
-		if (launch.tiles_per_warp < launch.max_tiles)
-			CHECK((uint64_t)launch.count * l->kv_heads *
-				      launch.max_tiles <=
-			      l->slots);
-		for (uint32_t u = nr; u < nr + launch.count; u++) {
-			uint32_t seq = (uint32_t)work[2 * u];
-			uint32_t row = (uint32_t)work[2 * u + 1];
-			uint32_t end =
-				(row + CUDA_ATTENTION_ROWS - 1) / l->group + 1;
-			uint32_t tokens =
-				query_start[seq + 1] - query_start[seq];
+	CHECK(p.nr_work <= plan_max_work(l, step.nr_rows, step.nr_seqs));
+	CHECK(p.tiles_per_warp >= 1);
+	/* what waits to be folded has room */
+	CHECK((uint64_t)p.nr_divided * l->kv_heads * p.divided_tiles <=
+	      l->slots);
+	for (uint32_t i = 0; i < p.nr_work; i++) {
+		const struct cuda_attention_work *w = &work[i];
 
-			CHECK(row < tokens * l->group);
-			CHECK_EQ(row % CUDA_ATTENTION_ROWS, 0);
-			next_row[seq] += CUDA_ATTENTION_ROWS;
-			end = end < tokens ? end : tokens;
-			/* its last token's tiles are among the launch's */
-			CHECK(position[query_start[seq] + end - 1] /
-				      CUDA_ATTENTION_TILE <
-			      launch.max_tiles);
+		if (unit.done == unit.tiles) {
+			unit = unit_of(l, w);
+			next_row[w->seq] += CUDA_ATTENTION_ROWS;
+			nr_units++;
+			if (w->place >= 0) {
+				CHECK_EQ(w->place, nr_divided++);
+				CHECK_EQ(w->part, 0);
+				CHECK(unit.tiles <= p.divided_tiles);
+			}
 		}
-		nr += launch.count;
+		CHECK_EQ(w->place, unit.place);
+		if (w->place >= 0)
+			CHECK_EQ(w->part * p.tiles_per_warp, unit.done);
+		unit.done += w->place < 0 ? unit.tiles : p.tiles_per_warp;
+		if (unit.done > unit.tiles)
+			unit.done = unit.tiles;
 	}
-	CHECK_EQ(nr, p.nr_units);
+	CHECK_EQ(unit.done, unit.tiles);
+	CHECK_EQ(nr_units, p.nr_units);
+	CHECK_EQ(nr_divided, p.nr_divided);
 	for (uint32_t s = 0; s < step.nr_seqs; s++) {
 		uint32_t rows =
 			(query_start[s + 1] - query_start[s]) * l->group;
@@ -119,9 +138,8 @@ TEST(one_long_among_many_short_is_divided_alone)
 		add(1, 200);
 	p = plan(&l);
 	CHECK_EQ(p.nr_divided, 1);
-	CHECK_EQ(work[0], 100);
+	CHECK_EQ(work[0].seq, 100);
 	CHECK_EQ(p.divided_tiles, 782);
-	CHECK_EQ(p.whole_tiles, 2);
 }
 
 TEST(what_has_no_room_to_wait_is_not_divided)
@@ -161,17 +179,21 @@ TEST(prompts_chunks_and_empty_spans_have_each_row_once)
 	}
 }
 
-TEST(more_units_than_a_launch_takes_are_several)
+/* However long contexts are: that is what a launch of unknown ones starts. */
+TEST(shares_are_no_more_than_units_and_warps)
 {
-	const struct plan_limits l = { 16, 2, 1, 792, 4096 };
-	struct plan_launch launch;
-	struct plan p;
+	static const uint32_t lens[] = { 1, 129, 1000, 5000, 40000, 130000 };
+	const struct plan_limits l = { 4, 8, 1, 792, 1 << 20 };
 
+	for (uint32_t i = 0; i < 6; i++)
+		for (uint32_t k = 0; k < 6; k++)
+			for (uint32_t n = 1; n < 200; n = 3 * n + 1) {
+				begin();
+				for (uint32_t s = 0; s < n; s++)
+					add(1, lens[s % 2 ? i : k]);
+				plan(&l);
+			}
 	begin();
-	add(PLAN_UNITS + 10, PLAN_UNITS + 10);
-	p = plan(&l);
-	CHECK_EQ(p.nr_units, PLAN_UNITS + 10);
-	CHECK(plan_launch(&p, 1, &launch));
-	CHECK_EQ(launch.count, 10);
-	CHECK(!plan_launch(&p, 2, &launch));
+	add(1, 1000000);
+	CHECK_EQ(plan(&l).nr_work, 99); /* of 8 heads: all 792 */
 }
