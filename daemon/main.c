@@ -47,11 +47,16 @@ static void set_title(char **argv, int argc, const char *title)
 	snprintf(argv[0], (size_t)(end - argv[0]), "%s", title);
 }
 
+/* A bar on a terminal, which is gone at the end. */
 static void progress(void *arg, uint64_t done, uint64_t total)
 {
+	static const char full[] = "##############################";
+	int width = sizeof(full) - 1;
+	double part = total ? (double)done / (double)total : 0;
+
 	(void)arg;
-	fprintf(stderr, "\rllmd: loading %3u %%%s",
-		total ? (unsigned)(done * 100 / total) : 0,
+	fprintf(stderr, "\rllmd: loading [%-*.*s] %3.0f %% of %.1f GB%s", width,
+		(int)(part * width), full, part * 100, (double)total / 1e9,
 		done >= total ? "\r\033[K" : "");
 }
 

@@ -83,7 +83,10 @@ struct backend_options {
 	uint32_t device;     /* which one */
 	uint64_t gpu_memory; /* bytes of it that may be used; 0 = a share */
 	uint32_t gpu_share;  /* thousandths; 0 = a default */
-	/* called while loading, from the opening thread; may be NULL */
+	/*
+	 * Called while loading, from the opening thread, with bytes of weights:
+	 * first 0, at the end @total, also where loading failed.  May be NULL
+	 */
 	void (*progress)(void *arg, uint64_t done, uint64_t total);
 	void *progress_arg;
 };

@@ -366,15 +366,57 @@ static int open_ops(struct model *m, const struct backend_options *opt,
 	return m->forward.ops->open(&shape, &limits, &m->forward.ctx, err);
 }
 
-/* Hand the weights over, layer by layer. */
+static uint64_t matrix_bytes(const struct weight *w)
+{
+	return (uint64_t)w->rows * w->row_stride;
+}
+
+static uint64_t ends_bytes(const struct ops_ends *e)
+{
+	/* the embedding may be the head as well */
+	return matrix_bytes(&e->embed) +
+	       (e->head.data == e->embed.data ? 0 : matrix_bytes(&e->head));
+}
+
+static uint64_t layer_bytes(const struct ops_layer *l)
+{
+	return matrix_bytes(&l->q) + matrix_bytes(&l->k) + matrix_bytes(&l->v) +
+	       matrix_bytes(&l->o) + matrix_bytes(&l->gate) +
+	       matrix_bytes(&l->up) + matrix_bytes(&l->down);
+}
+
+/* Hand the weights over: what stands before and after the layers, then these. */
+static int hand_over(struct model *m, const struct backend_options *opt,
+		     struct err *err)
+{
+	const struct forward *f = &m->forward;
+	uint32_t n = m->checkpoint.arch.nr_layers;
+	uint64_t done = 0, total = ends_bytes(&m->layers.ends);
+	int ret;
+
+	for (uint32_t i = 0; i < n; i++)
+		total += layer_bytes(&m->layers.layer[i]);
+	if (opt->progress)
+		opt->progress(opt->progress_arg, done, total);
+	ret = f->ops->load_ends(f->ctx, &m->layers.ends, err);
+	done += ends_bytes(&m->layers.ends);
+	for (uint32_t i = 0; i < n && !ret; i++) {
+		if (opt->progress)
+			opt->progress(opt->progress_arg, done, total);
+		m->layers.layer[i].rope = m->rope;
+		ret = f->ops->load_layer(f->ctx, i, &m->layers.layer[i], err);
+		done += layer_bytes(&m->layers.layer[i]);
+	}
+	if (opt->progress)
+		opt->progress(opt->progress_arg, total, total);
+	return ret;
+}
+
+/* Memory of the host that steps want, then the weights. */
 static int load(struct model *m, const struct backend_options *opt,
 		struct err *err)
 {
-	const struct forward *f = &m->forward;
 	const struct arch *a = &m->checkpoint.arch;
-	uint64_t size = m->checkpoint.tensors.size;
-	uint32_t n = a->nr_layers;
-	int ret;
 
 	m->rope = calloc((size_t)m->be.info.context * a->head_dim,
 			 sizeof(*m->rope));
@@ -385,15 +427,7 @@ static int load(struct model *m, const struct backend_options *opt,
 		return err_set(err, -ENOMEM, "%s: no memory for a step of %u",
 			       opt->model, m->max_rows);
 	rope_fill(&a->rope, a->head_dim, m->be.info.context, m->rope);
-	ret = f->ops->load_ends(f->ctx, &m->layers.ends, err);
-	for (uint32_t i = 0; i < n && !ret; i++) {
-		m->layers.layer[i].rope = m->rope;
-		ret = f->ops->load_layer(f->ctx, i, &m->layers.layer[i], err);
-		if (!ret && opt->progress)
-			opt->progress(opt->progress_arg, size * (i + 1) / n,
-				      size);
-	}
-	return ret;
+	return hand_over(m, opt, err);
 }
 
 /* What the directory or the file is called, without ".gguf". */

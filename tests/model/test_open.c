@@ -55,6 +55,39 @@ static int open_with(const struct backend_options *opt)
 	return ret;
 }
 
+static struct {
+	uint64_t calls, done, total;
+} seen;
+
+static void see(void *arg, uint64_t done, uint64_t total)
+{
+	CHECK(arg == &seen);
+	CHECK(done >= seen.done && done <= total);
+	CHECK(seen.calls ? total == seen.total : !done);
+	seen.calls++;
+	seen.done = done;
+	seen.total = total;
+}
+
+TEST(progress_goes_from_nothing_to_all_bytes_of_the_matrices)
+{
+	struct backend_options opt = { .model = LLAMA3,
+				       .threads = 1,
+				       .progress = see,
+				       .progress_arg = &seen };
+	/* 3 layers of 64, 4 heads of 16 and 2 KV heads, 128 inside; BF16 */
+	uint64_t layer = 64 * (64 + 32 + 32 + 64) + 3 * 64 * 128;
+	uint64_t least = 2 * 3 * layer;
+
+	memset(&seen, 0, sizeof(seen));
+	CHECK_EQ(open_with(&opt), 0);
+	CHECK_EQ(seen.calls, 3 + 2);
+	CHECK_EQ(seen.done, seen.total);
+	/* and the embedding and the head, of a vocabulary of some hundreds */
+	CHECK(seen.total > least + 2 * 64 * 100);
+	CHECK(seen.total < 2 * least);
+}
+
 TEST(info_says_what_the_files_say)
 {
 	struct backend_options opt = { .model = LLAMA3 "/",
