@@ -20,11 +20,13 @@ static uint32_t blocks_of(uint32_t tokens)
 size_t image_words(const struct plan_limits *plan, const struct ops_limits *l)
 {
 	size_t rows = l->max_rows, seqs = l->max_seqs;
+	struct plan_limits most = *plan;
 
+	most.warps = PLAN_WARPS; /* the same on any device */
 	/* token, position, slot, out_row; query_start, context_len */
 	return WORDS_OF(struct cuda_attention_plan) + 4 * rows + 2 * seqs + 1 +
 	       WORDS_OF(struct cuda_attention_work) *
-		       (size_t)plan_max_work(plan, l->max_rows, l->max_seqs) +
+		       (size_t)plan_max_work(&most, l->max_rows, l->max_seqs) +
 	       seqs * blocks_of(l->max_context);
 }
 

@@ -12,12 +12,14 @@
 struct cuda_attention_work;
 struct step;
 
+#define PLAN_WARPS 8192u /* of a device: no more are planned for */
+
 /* What it is planned for; constant after open. */
 struct plan_limits {
 	uint32_t group;	   /* query heads of a KV head */
 	uint32_t kv_heads; /* warps of a unit that is not divided: these */
 	uint32_t split;	   /* times CUDA_ATTENTION_SPLIT */
-	uint32_t warps;	   /* that fill the device */
+	uint32_t warps;	   /* that fill the device; at most PLAN_WARPS */
 	uint32_t slots; /* [unit][KV head][tile] that may wait to be folded */
 };
 

@@ -35,6 +35,8 @@ void sizes_plan(const struct ops_shape *s, const struct ops_limits *l,
 	};
 	if (ret->slots < LEAST_SLOTS)
 		ret->slots = LEAST_SLOTS;
+	if (ret->warps > PLAN_WARPS)
+		ret->warps = PLAN_WARPS;
 }
 
 void sizes_buffers(struct place *p, const struct ops_shape *s,

@@ -74,6 +74,7 @@ cuobjdump -sass "$1" | { c++filt 2>/dev/null || cat; } | awk -v title="$name" -v
 		sub(/^void /, "", kernel)
 		sub(/\(.*/, "", kernel)
 		split("", count)
+		reads = 0
 	}
 	$1 ~ /^\/\*[0-9a-f]+\*\/$/ && kernel != "" {
 		i = $2 ~ /^@/ ? 3 : 2
@@ -83,6 +84,12 @@ cuobjdump -sass "$1" | { c++filt 2>/dev/null || cat; } | awk -v title="$name" -v
 			count[op]++
 			if ($i ~ /\.128/)
 				count[op ".128"]++
+			if (op == "ACQBULK" && !reads)
+				count["FIRST"] = 1
+			if (op ~ /^(LDG|LDGSTS|LD)$/)
+				reads++
+			if (op ~ /^(STG|ST|RED|ATOM|ATOMG)$/ && arch == "sm_90a" && !count["ACQBULK"])
+				bad(op " before ACQBULK")
 		}
 	}
 	END {
