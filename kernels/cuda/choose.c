@@ -17,7 +17,7 @@ _Static_assert(CUDA_MAX_ALT == OPS_MAX_ALT, "one limit of alternatives");
  * asked and one takes what is answered.  Of max_logits outputs, in turn:
  *	logprobs of alternatives, alternatives	answered: CUDA_MAX_ALT of each
  *	logprob					answered
- *	token					both: judged, or chosen before that
+ *	token					both: to be judged, or chosen
  *	nr_alt					asked
  *	samplers, then their lists		asked
  */

@@ -125,7 +125,7 @@ inline bool overlap = true;
  */
 inline void (*hide)(bool);
 inline bool hide_from_all, hidden;
-/* Where there is a runtime: whether a kernel may write there, for the first time */
+/* Where there is a runtime: whether a kernel may begin to write there. */
 inline bool (*first_write)(void *address);
 
 inline void yield()

@@ -189,7 +189,7 @@ struct batch {
 	}
 };
 
-/* What a step has come to: the bits of logits, tokens and what is said of them. */
+/* What a step has come to: logits, tokens and what is said of them. */
 struct answer {
 	std::vector<float> logits;
 	std::vector<uint32_t> chosen;
