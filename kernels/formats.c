@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "kernels/formats.h"
 
+#include "kernels/block128.h"
 #include "kernels/half.h"
 #include "kernels/quantize.h"
 #include "kernels/split.h"
@@ -98,6 +99,7 @@ UNPACK(q5_k, WEIGHT_Q5_K)
 UNPACK(q6_k, WEIGHT_Q6_K)
 UNPACK(iq4_nl, WEIGHT_IQ4_NL)
 UNPACK(mxfp4, WEIGHT_MXFP4)
+UNPACK(int4, WEIGHT_INT4)
 
 /* name, number in GGUF, numbers and bytes of a block, functions, run, minimum,
  * wide */
@@ -111,6 +113,8 @@ const struct weight_format weight_formats[NR_WEIGHT_TYPES] = {
 	[WEIGHT_F32] = { "F32", 0, 1, 4, unpack_f32, pack_f32 },
 	[WEIGHT_F16] = { "F16", 1, 1, 2, unpack_f16, pack_f16 },
 	[WEIGHT_BF16] = { "BF16", 30, 1, 2, unpack_bf16, pack_bf16 },
+	[WEIGHT_FP8] = { "FP8", WEIGHT_NO_GGUF, 128, 132, unpack_fp8,
+			 quantize_fp8 },
 	[WEIGHT_Q8_0] = PACKED("Q8_0", q8_0, 8, 32, 34, 32, 0, 1),
 	[WEIGHT_Q4_0] = PACKED("Q4_0", q4_0, 2, 32, 18, 32, 0, 0),
 	[WEIGHT_Q4_1] = PACKED("Q4_1", q4_1, 3, 32, 20, 32, 1, 0),
@@ -123,12 +127,14 @@ const struct weight_format weight_formats[NR_WEIGHT_TYPES] = {
 	[WEIGHT_Q6_K] = PACKED("Q6_K", q6_k, 14, 256, 210, 16, 0, 0),
 	[WEIGHT_IQ4_NL] = PACKED("IQ4_NL", iq4_nl, 20, 32, 18, 32, 0, 1),
 	[WEIGHT_MXFP4] = PACKED("MXFP4", mxfp4, 39, 32, 17, 32, 0, 0),
+	[WEIGHT_INT4] =
+		PACKED("INT4", int4, WEIGHT_NO_GGUF + 1, 128, 72, 32, 1, 0),
 };
 
 int weight_type_of_gguf(uint32_t gguf, enum weight_type *ret)
 {
 	for (int t = 0; t < NR_WEIGHT_TYPES; t++)
-		if (weight_formats[t].gguf == gguf) {
+		if (weight_formats[t].gguf == gguf && gguf < WEIGHT_NO_GGUF) {
 			*ret = (enum weight_type)t;
 			return 0;
 		}
@@ -138,7 +144,8 @@ int weight_type_of_gguf(uint32_t gguf, enum weight_type *ret)
 int weight_type_of_name(const char *name, enum weight_type *ret)
 {
 	for (int t = 0; t < NR_WEIGHT_TYPES; t++)
-		if (!strcasecmp(weight_formats[t].name, name)) {
+		if (weight_in_gguf((enum weight_type)t) &&
+		    !strcasecmp(weight_formats[t].name, name)) {
 			*ret = (enum weight_type)t;
 			return 0;
 		}

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * formats.h - how numbers of a weight matrix lie in memory: a row a type.
- * Plain types (F32, F16, BF16) are numbers one after the other.  Packed types
- * are ggml's: blocks of 32 or 256 numbers, stored as small integers (codes)
- * with a scale, and for some a minimum, for each run of 16 or 32 of them:
+ * Plain types (F32, F16, BF16, FP8) are multiplied as numbers.  Packed types
+ * are ggml's and INT4: blocks of 32, 128 or 256 numbers, stored as small
+ * integers (codes) with a scale, and for some a minimum, for each run of 16 or
+ * 32 of them:
  *
  *	number[i] = code[i] * scale[i / run] (+ min[i / run])
  *
@@ -24,6 +25,13 @@
  *	IQ4_NL	d f16, index u4[32] into 16 fixed codes
  *	MXFP4	e u8: scale 2^(e - 128), index u4[32] into twice E2M1's values
  *
+ * and what safetensors files have and GGUF has not (checkpoint/quant.h), put
+ * into blocks when it is loaded (block128.h):
+ *
+ *	FP8	d f32, code e4m3[128]: number = F32(code) * d, rounded once; the
+ *		codes 0x7f and 0xff, elsewhere NaN, do not occur (and are 480)
+ *	INT4	d f32, zero u8, 0[3], code u4[128]: minimum -zero * d
+ *
  * A new type is one row here, one function that splits a block, one that packs
  * it, and its tile in the op sets that want speed.
  */
@@ -37,6 +45,7 @@ enum weight_type {
 	WEIGHT_F32,
 	WEIGHT_F16,
 	WEIGHT_BF16,
+	WEIGHT_FP8,
 	NR_PLAIN_TYPES, /* of the types before; the packed ones begin here */
 	WEIGHT_Q8_0 = NR_PLAIN_TYPES,
 	WEIGHT_Q4_0,
@@ -50,14 +59,18 @@ enum weight_type {
 	WEIGHT_Q6_K,
 	WEIGHT_IQ4_NL,
 	WEIGHT_MXFP4,
+	WEIGHT_INT4,
 	NR_WEIGHT_TYPES
 };
+
+/* From here on a format's number is one that no GGUF file has. */
+#define WEIGHT_NO_GGUF 256u
 
 struct packed; /* split.h */
 
 struct weight_format {
 	const char *name; /* as in messages and files: "F16", "Q4_K" */
-	uint32_t gguf;	  /* its number in GGUF files (ggml_type) */
+	uint32_t gguf;	  /* its number in GGUF files (ggml_type), or above */
 	uint32_t block;	  /* numbers that are packed together; 1 = none */
 	uint32_t block_bytes;
 	/*
@@ -68,8 +81,9 @@ struct weight_format {
 	/*
 	 * The opposite, to @dst of any alignment; nearest even for the plain
 	 * types, gguf-py's bytes for Q8_0, Q4_0, Q4_1, Q5_0, Q5_1 and MXFP4,
-	 * for the rest a search for the least squared error.  Every number
-	 * must be finite.
+	 * the largest number at the end of the codes for FP8 and INT4, for the
+	 * rest a search for the least squared error.  Every number must be
+	 * finite.
 	 */
 	void (*pack)(const float *src, void *dst, size_t n);
 	/* packed types only: one block, of any alignment, into *ret */
@@ -88,11 +102,27 @@ struct weight {
 	size_t row_stride;
 	const void *data;
 	const void *fast; /* an op set's own form of it; NULL for all others */
+	/*
+	 * What is known of its blocks: of FP8 that those of a row have one
+	 * scale, of INT4 that all zeros are 8
+	 */
+	int simple;
+	/*
+	 * The memory is nobody's else: pages that are given back are lost, and
+	 * a file has them no more
+	 */
+	int own;
 };
 
 static inline int weight_is_packed(enum weight_type type)
 {
 	return type >= NR_PLAIN_TYPES;
+}
+
+/* Whether a GGUF file can have it. */
+static inline int weight_in_gguf(enum weight_type type)
+{
+	return weight_formats[type].gguf < WEIGHT_NO_GGUF;
 }
 
 /* Bytes of a row of @cols numbers without padding. */
@@ -112,8 +142,8 @@ static inline void weight_row(const struct weight *w, uint32_t row, float *dst)
 }
 
 /*
- * The type with number @gguf of a GGUF file, or called @name (in any case).
- * 0, or -ENOENT where we do not know it.
+ * The type with number @gguf of a GGUF file, or called @name there (in any
+ * case).  0, or -ENOENT where we do not know it.
  */
 int weight_type_of_gguf(uint32_t gguf, enum weight_type *ret);
 int weight_type_of_name(const char *name, enum weight_type *ret);

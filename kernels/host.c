@@ -85,7 +85,7 @@ static int check_sizes(const struct ops_shape *s, const struct ops_limits *l,
 			       (int)s->kv);
 	if (s->weights != WEIGHTS_AS_IS)
 		return err_set(err, -EINVAL,
-			       "weights in int8 are there on a GPU only");
+			       "weights are rounded at load on a GPU only");
 	if (s->rotary_dim > s->head_dim || s->rotary_dim % 2)
 		return err_set(err, -EINVAL,
 			       "rotary_dim %u, allowed even and up to %u",
@@ -229,6 +229,7 @@ static const uint8_t packed_version[NR_WEIGHT_TYPES] = {
 	[WEIGHT_Q5_0] = 1, [WEIGHT_Q5_1] = 1,	[WEIGHT_Q2_K] = 1,
 	[WEIGHT_Q3_K] = 1, [WEIGHT_Q4_K] = 1,	[WEIGHT_Q5_K] = 1,
 	[WEIGHT_Q6_K] = 1, [WEIGHT_IQ4_NL] = 1, [WEIGHT_MXFP4] = 1,
+	[WEIGHT_INT4] = 1,
 };
 
 uint64_t host_arith_of(const struct ops_ctx *ctx)
@@ -248,7 +249,7 @@ uint64_t host_arith_of(const struct ops_ctx *ctx)
 	/* "kv16", 1 */
 	if (ctx->shape.kv == KV_F16)
 		id = (id ^ 0x013631766bull) * 0x100000001b3ull;
-	/* FNV-1a over the packed ones: the number in GGUF, the version */
+	/* FNV-1a over the packed ones: their number (as in GGUF), the version */
 	for (uint32_t t = NR_PLAIN_TYPES; t < NR_WEIGHT_TYPES; t++)
 		if (types >> t & 1) {
 			id = (id ^ weight_formats[t].gguf) * 0x100000001b3ull;

@@ -32,8 +32,9 @@
  * arithmetic of ref, avx2 and avx512, whose results are equal bit for bit:
  *
  * F1  Activations and KV are F32; weights (F32, F16, BF16) widen to F32
- *     exactly.  Each + * / sqrt and fma below rounds once, to nearest even;
- *     nothing else rounds, nothing is contracted or reordered.
+ *     exactly, those of FP8 by one product, F32(code) * scale (formats.h).
+ *     Each + * / sqrt and fma below rounds once, to nearest even; nothing else
+ *     rounds, nothing is contracted or reordered.
  * F2  dot(w, x) over k: eight lanes from +0; lane j takes k = j, j+8, j+16, ..
  *     ascending by fma(w[k], x[k], lane); w and x are padded with +0 to a
  *     multiple of 8; sum8 of the lanes = ((0+4)+(2+6)) + ((1+5)+(3+7)).
@@ -76,7 +77,8 @@
  *     over the run's products of codes and over the input's codes, exact:
  *       acc = fma(w * s, F32(sum of products), acc)
  *       acc = fma(m, s * F32(sum of codes), acc)     where the type has_min
- *     w and m are products of an F16 and a small integer: exact.
+ *     w and m are products of an F16 and a small integer: exact; of INT4 w is
+ *     its F32, m = -(w * zero), rounded once (and exact where w has 19 bits).
  *
  * K1  With KV_Q8 a head's key or value is head_dim codes of 8 bits and a
  *     scale, found as in P1 over the whole head with L = 127.  In F6 then,
@@ -118,10 +120,12 @@ enum kv_type {
 enum weight_use {
 	WEIGHTS_AS_IS,
 	/*
-	 * W8A8, on a device: plain ones are rounded to 8 bits when they are
-	 * loaded, with a scale a row, and their input as it comes
+	 * On a device those in F32, F16 and BF16 are rounded when they are
+	 * loaded:
 	 */
-	WEIGHTS_INT8,
+	WEIGHTS_INT8, /* W8A8: a scale a row, and their input as it comes */
+	WEIGHTS_FP8,  /* e4m3, a scale a row */
+	WEIGHTS_INT4, /* a scale for a row and 128 columns, if they divide */
 };
 
 /* The model's sizes: one set for all layers (of this process). */

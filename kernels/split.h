@@ -29,6 +29,7 @@ void split_q5_k(const void *block, struct packed *ret);
 void split_q6_k(const void *block, struct packed *ret);
 void split_iq4_nl(const void *block, struct packed *ret);
 void split_mxfp4(const void *block, struct packed *ret);
+void split_int4(const void *block, struct packed *ret); /* block128.c */
 
 /* The sixteen codes of IQ4_NL and of MXFP4, by index. */
 extern const int8_t iq4_nl_codes[16], mxfp4_codes[16];

@@ -119,9 +119,10 @@ static int find_type(const char *name, enum weight_type *ret)
 	if (name && !weight_type_of_name(name, ret))
 		return 0;
 	for (int t = 0; t < NR_WEIGHT_TYPES; t++)
-		snprintf(allowed + strlen(allowed),
-			 sizeof(allowed) - strlen(allowed), "%s%s",
-			 t ? ", " : "", weight_formats[t].name);
+		if (weight_in_gguf((enum weight_type)t))
+			snprintf(allowed + strlen(allowed),
+				 sizeof(allowed) - strlen(allowed), "%s%s",
+				 t ? ", " : "", weight_formats[t].name);
 	if (!name)
 		return args_fail(EXIT_USAGE, "--type is wanted, one of %s",
 				 allowed);

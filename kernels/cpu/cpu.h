@@ -43,7 +43,7 @@ struct attn_keys {
 
 /* What an instruction set brings. */
 struct cpu_kernels {
-	const struct gemm_tiles *gemm; /* [NR_PLAIN_TYPES] */
+	const struct gemm_tiles *gemm; /* [NR_GEMM_TYPES] */
 	const struct packed_set *packed;
 	/* F3: out = norm(x) * w, n floats; out may be x */
 	void (*norm)(const float *x, const float *w, uint32_t n, float eps,
@@ -83,8 +83,8 @@ struct cpu_kernels {
 };
 
 extern const struct cpu_kernels cpu_kernels_avx2;
-extern const struct gemm_tiles gemm_tiles_avx2[NR_PLAIN_TYPES];
-extern const struct gemm_tiles gemm_tiles_avx512[NR_PLAIN_TYPES];
+extern const struct gemm_tiles gemm_tiles_avx2[NR_GEMM_TYPES];
+extern const struct gemm_tiles gemm_tiles_avx512[NR_GEMM_TYPES];
 void attn_block_avx2(const struct attn_tile *tile, uint32_t first, uint32_t nr,
 		     const struct attn_keys *keys);
 void attn_fold_avx2(const struct attn_tile *all, const struct attn_tile *part,
@@ -142,7 +142,8 @@ struct cpu_state {
 	struct cpu_attn *attn;	    /* [nr_threads] */
 	/* P1: the input of the product at hand, for narrow and wide types */
 	uint8_t *packed_x[2];
-	uint8_t **packed_rows; /* [nr_threads] a panel, interleaved */
+	/* [nr_threads] a panel: packed rows interleaved, or of FP8 as F32 */
+	uint8_t **panel;
 	struct cpu_fast fast;
 };
 

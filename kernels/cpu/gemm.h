@@ -15,6 +15,8 @@
 
 #define GEMM_MAX_TOKENS 8
 #define GEMM_UNIT	24u /* rows: a multiple of every tile's */
+/* F32, F16, BF16; FP8 is made F32, a panel at a time (fp8.h) */
+#define NR_GEMM_TYPES WEIGHT_FP8
 
 /*
  * y[t * ldy + r] = dot(w row r, x row t) for the tile's own rows and tokens.

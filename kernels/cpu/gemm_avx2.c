@@ -157,7 +157,7 @@ TILES(BF16)
 			[4] = { 3, tile_##type##_3_4, tile_##type##_1_4 } },   \
 	}
 
-const struct gemm_tiles gemm_tiles_avx2[NR_PLAIN_TYPES] = {
+const struct gemm_tiles gemm_tiles_avx2[NR_GEMM_TYPES] = {
 	ROW(F32),
 	ROW(F16),
 	ROW(BF16),

@@ -134,7 +134,7 @@ TILES(BF16)
 			[8] = { 6, tile_##type##_6_8, tile_##type##_1_8 } },   \
 	}
 
-const struct gemm_tiles gemm_tiles_avx512[NR_PLAIN_TYPES] = {
+const struct gemm_tiles gemm_tiles_avx512[NR_GEMM_TYPES] = {
 	ROW(F32),
 	ROW(F16),
 	ROW(BF16),

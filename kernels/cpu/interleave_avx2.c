@@ -183,6 +183,22 @@ INLINE uint8_t *f32s_mxfp4(const struct rows *w, uint8_t *out)
 	return after(w, out, 1, 32);
 }
 
+/* INT4: scale and minimum of each row */
+INLINE uint8_t *head_int4(const struct rows *w, uint8_t *out)
+{
+	uint8_t *min = after(w, out, 1, 32);
+
+	for (uint32_t r = 0; r < ROWS; r++) {
+		float scale, m;
+
+		memcpy(&scale, w->row[r], 4);
+		m = -(scale * (float)w->row[r][4]);
+		memcpy(place(w, out, 0, 32) + 4 * r, &scale, 4);
+		memcpy(place(w, min, 0, 32) + 4 * r, &m, 4);
+	}
+	return after(w, min, 1, 32);
+}
+
 /* One block of each row; returns its end in @out. */
 INLINE uint8_t *block(const enum weight_type type, const struct rows *w,
 		      uint8_t *out)
@@ -212,6 +228,8 @@ INLINE uint8_t *block(const enum weight_type type, const struct rows *w,
 				 bytes16(w, 192, f16s(w, 208, out))));
 	case WEIGHT_MXFP4:
 		return turn(w, 1, 16, f32s_mxfp4(w, out));
+	case WEIGHT_INT4:
+		return turn(w, 8, 64, head_int4(w, out));
 	default: /* Q4_0, IQ4_NL */
 		return turn(w, 2, 16, f16s(w, 0, out));
 	}
@@ -268,6 +286,7 @@ static void interleave8(const struct weight *w, uint32_t first, uint32_t halves,
 		CASE(WEIGHT_Q6_K);
 		CASE(WEIGHT_IQ4_NL);
 		CASE(WEIGHT_MXFP4);
+		CASE(WEIGHT_INT4);
 	default:
 		break;
 	}

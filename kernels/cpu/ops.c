@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* ops.c - the cpu op sets: one set of ops, a table of kernels for each ISA. */
 #include "kernels/cpu/cpu.h"
+#include "kernels/cpu/fp8.h"
 
 #include "kernels/host.h"
 #include "kernels/pool.h"
@@ -63,6 +64,7 @@ static int take_packed(struct ops_ctx *ctx, struct cpu_state *s)
 	/* rows of any type, 256 numbers at a time; the widest has 8 bits */
 	uint32_t cols = (host_widest(&ctx->shape) + 255) / 256 * 256;
 	size_t panel = packed_group_bytes(WEIGHT_Q8_0, cols, PACKED_UNIT);
+	size_t widened = fp8_panel_bytes(cols);
 
 	for (int wide = 0; wide < 2; wide++) {
 		s->packed_x[wide] =
@@ -70,17 +72,16 @@ static int take_packed(struct ops_ctx *ctx, struct cpu_state *s)
 		if (!s->packed_x[wide])
 			return -ENOMEM;
 	}
-	s->packed_rows =
-		host_take(ctx, ctx->nr_threads * sizeof(*s->packed_rows));
-	if (!s->packed_rows)
+	s->panel = host_take(ctx, ctx->nr_threads * sizeof(*s->panel));
+	if (!s->panel)
 		return -ENOMEM;
 	s->fast.nr = ctx->shape.nr_layers * OPS_LAYER_MATRICES + 1;
 	s->fast.made = host_take(ctx, s->fast.nr * sizeof(*s->fast.made));
 	if (!s->fast.made)
 		return -ENOMEM;
 	for (uint32_t i = 0; i < ctx->nr_threads; i++) {
-		s->packed_rows[i] = host_take(ctx, panel);
-		if (!s->packed_rows[i])
+		s->panel[i] = host_take(ctx, panel > widened ? panel : widened);
+		if (!s->panel[i])
 			return -ENOMEM;
 	}
 	return 0;

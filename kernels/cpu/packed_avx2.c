@@ -149,11 +149,12 @@ TILES(Q5_K)
 TILES(Q6_K)
 TILES(IQ4_NL)
 TILES(MXFP4)
+TILES(INT4)
 
 const struct packed_set packed_avx2 = {
 	.rows = 8,
 	.max_tokens = MAX_T,
 	.tile = { ROW(Q8_0), ROW(Q4_0), ROW(Q4_1), ROW(Q5_0), ROW(Q5_1),
 		  ROW(Q2_K), ROW(Q3_K), ROW(Q4_K), ROW(Q5_K), ROW(Q6_K),
-		  ROW(IQ4_NL), ROW(MXFP4) },
+		  ROW(IQ4_NL), ROW(MXFP4), ROW(INT4) },
 };

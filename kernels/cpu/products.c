@@ -4,6 +4,7 @@
  * the weights, so each row is read by one thread for all tokens.
  */
 #include "kernels/cpu/cpu.h"
+#include "kernels/cpu/fp8.h"
 
 #include "kernels/host.h"
 #include "kernels/pool.h"
@@ -51,7 +52,11 @@ void cpu_some_product(struct ops_ctx *ctx, uint32_t thread,
 	if (weight_is_packed(w->type))
 		packed_rows(s->kernels.packed, w, w->fast, first, end,
 			    s->packed_x[weight_formats[w->type].wide], tokens,
-			    y->data, y->ld, s->packed_rows[thread]);
+			    y->data, y->ld, s->panel[thread]);
+	else if (w->type == WEIGHT_FP8)
+		fp8_rows(&s->kernels.gemm[WEIGHT_F32], w, first, end, x->data,
+			 x->ld, tokens, y->data, y->ld,
+			 (float *)(void *)s->panel[thread]);
 	else
 		gemm_rows(&s->kernels.gemm[w->type], w, first, end, x->data,
 			  x->ld, tokens, y->data, y->ld);

@@ -194,7 +194,7 @@ static void bench_gemm(const struct roof *roof)
 	static const uint32_t shape[][2] = { { 2048, 2048 }, { 2048, 8192 } };
 	static const uint32_t tokens[] = { 1, 4, 8, 32, 128 };
 
-	for (int i = 0; i < 2 * NR_PLAIN_TYPES; i++) {
+	for (int i = 0; i < 2 * NR_GEMM_TYPES; i++) {
 		struct weight w = { .type = (enum weight_type)(i / 2),
 				    .rows = shape[i % 2][0],
 				    .cols = shape[i % 2][1] };

@@ -99,6 +99,7 @@ static const struct fx_shape fx_shapes[] = {
 	{ "window 600 f32", WEIGHT_F32, 32, 2, 1, 16, 16, 48, 50, 600, 0, 0 },
 	{ "nothing divides by 8", WEIGHT_F16, 52, 3, 1, 20, 12, 77, 67, 7, 1, 1 },
 	{ "nothing divides by 8, f32", WEIGHT_F32, 41, 6, 3, 10, 10, 33, 31, 0, 0, 0 },
+	{ "fp8", WEIGHT_FP8, 128, 4, 2, 32, 32, 256, 77, 0, 1, 0 },
 	{ "bf16, one head", WEIGHT_BF16, 24, 1, 1, 24, 24, 24, 17, 0, 0, 0 },
 };
 /* packed types: columns are whole blocks, rows are not */
@@ -111,6 +112,7 @@ static const struct fx_shape fx_packed[] = {
 	{ "q4_k and q6_k", WEIGHT_Q4_K, 256, 12, 3, 64, 64, 256, 100, 7, 1, 0, WEIGHT_Q6_K },
 	{ "q6_k and q5_k", WEIGHT_Q6_K, 256, 32, 1, 8, 8, 512, 77, 0, 0, 0, WEIGHT_Q5_K },
 	{ "iq4_nl and mxfp4", WEIGHT_IQ4_NL, 64, 4, 1, 24, 24, 96, 50, 0, 0, 0, WEIGHT_MXFP4 },
+	{ "int4 and fp8", WEIGHT_INT4, 128, 8, 2, 16, 16, 384, 53, 0, 1, 0, WEIGHT_FP8 },
 	{ "f32, 8-bit kv", WEIGHT_F32, 41, 9, 1, 10, 10, 33, 31, 0, 0, 0, 0, KV_Q8 },
 	{ "q8_0, 8-bit kv, window 24", WEIGHT_Q8_0, 64, 6, 2, 64, 32, 96, 31, 24, 1, 1, 0, KV_Q8 },
 	{ "f32, 16-bit kv", WEIGHT_F32, 41, 9, 1, 10, 10, 33, 31, 0, 0, 0, 0, KV_F16 },
@@ -138,7 +140,7 @@ static inline struct weight fx_weight(enum weight_type type, uint32_t rows,
 
 	w.row_stride = n;
 	w.data = p;
-	if (weight_is_packed(type)) {
+	if (weight_formats[type].block > 1) {
 		float *row = fx_take(cols * sizeof(*row));
 
 		for (uint32_t r = 0; r < rows; r++) {

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* formats.h against gguf-py's blocks and numbers (tests/data/quant). */
+/*
+ * formats.h against gguf-py's blocks and numbers (tests/data/quant); those of
+ * FP8 and INT4 are ml_dtypes' and numpy's (tests/data/quantized).
+ */
 #include "tests/ops/fixture.h"
 
 #define DATA "tests/data/quant/"
@@ -79,7 +82,8 @@ TEST(packing_loses_no_more_than_its_bits)
 		{ "Q4_0", 0.095 },  { "Q4_1", 0.085 }, { "Q5_0", 0.047 },
 		{ "Q5_1", 0.041 },  { "Q2_K", 0.31 },  { "Q3_K", 0.17 },
 		{ "Q4_K", 0.078 },  { "Q5_K", 0.040 }, { "Q6_K", 0.023 },
-		{ "IQ4_NL", 0.08 }, { "MXFP4", 0.13 },
+		{ "IQ4_NL", 0.08 }, { "MXFP4", 0.13 }, { "FP8", 0.03 },
+		{ "INT4", 0.11 },
 	};
 	float *x = fx_take(8192 * 4), *y = fx_take(8192 * 4);
 	char *packed = fx_take(8192 * 4);
@@ -89,11 +93,12 @@ TEST(packing_loses_no_more_than_its_bits)
 		for (int j = 0; j < 12; j++)
 			x[i] += fx_float(0.5f * 0.02f);
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
-		enum weight_type t;
+		int t = WEIGHT_F16;
 		double e = 0, s = 0;
 
 		ROW(rows[i].name);
-		CHECK_EQ(weight_type_of_name(rows[i].name, &t), 0);
+		while (strcmp(weight_formats[t].name, rows[i].name))
+			t++;
 		weight_formats[t].pack(x, packed, 8192);
 		weight_formats[t].unpack(packed, y, 8192);
 		for (int j = 0; j < 8192; j++) {
@@ -149,4 +154,9 @@ TEST(types_are_found_by_number_and_name)
 	CHECK_EQ(weight_type_of_name("Q9", &t), -2);
 	CHECK_EQ(t, WEIGHT_Q5_0);
 	CHECK_EQ(weight_row_bytes(WEIGHT_Q6_K, 512), 420);
+	/* ours: no file has them, by number or by name */
+	CHECK_EQ(weight_type_of_name("FP8", &t), -2);
+	CHECK_EQ(weight_type_of_name("INT4", &t), -2);
+	CHECK_EQ(weight_type_of_gguf(weight_formats[WEIGHT_FP8].gguf, &t), -2);
+	CHECK_EQ(weight_type_of_gguf(weight_formats[WEIGHT_INT4].gguf, &t), -2);
 }

@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * block128.h - FP8 and INT4 of formats.h: what safetensors files have and GGUF
+ * has not, in blocks of 128 numbers.
+ */
+#ifndef KERNELS_BLOCK128_H
+#define KERNELS_BLOCK128_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#define BLOCK128 128u
+
+/* One block, to memory of any alignment; codes of INT4 are 0..15. */
+void block128_put_fp8(void *block, float scale, const uint8_t code[BLOCK128]);
+void block128_put_int4(void *block, float scale, uint8_t zero,
+		       const uint8_t code[BLOCK128]);
+
+/* The zero point of an INT4 block; its scale is split_int4()'s. */
+uint8_t block128_zero(const void *block);
+/* Scale and codes of an FP8 block. */
+const uint8_t *block128_fp8(const void *block, float *ret_scale);
+
+/* e4m3: exactly; and to nearest even, at most 448. */
+float e4m3_to_f32(uint8_t code);
+uint8_t f32_to_e4m3(float f);
+
+/* Columns of formats.h's table: unpack, pack. */
+void unpack_fp8(const void *src, float *dst, size_t n);
+void quantize_fp8(const float *src, void *dst, size_t n);
+void quantize_int4(const float *src, void *dst, size_t n);
+
+#endif
