@@ -176,13 +176,7 @@ static int read_switches(struct arch *a, const struct family *f,
 	a->out_bias = attention_bias;
 	a->mlp_bias = f->mlp_bias && mlp_bias;
 	a->qk_norm = f->qk_norm;
-	if (json_has(cfg, "quantization_config"))
-		return err_set(
-			err, -EINVAL,
-			"%s: quantization_config is there, supported are "
-			"plain F32, F16 and BF16 weights",
-			where);
-	return 0;
+	return quant_read(&a->quant, where, cfg, err);
 }
 
 static const struct {

@@ -9,8 +9,8 @@
  * transformers 5 (rope_parameters, dtype).  The file is hostile: every number
  * has bounds such that no product of two of them overflows 64 bits, and each
  * refusal is one line that names file, field, what was found and what is
- * allowed.  What would change the function and is not understood (a packed
- * quantization, a rope we do not have) is refused, never ignored.
+ * allowed.  What would change the function and is not understood (a
+ * quantization or a rope that we do not have) is refused, never ignored.
  */
 #ifndef CHECKPOINT_ARCH_H
 #define CHECKPOINT_ARCH_H
@@ -18,6 +18,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "checkpoint/quant.h"
 #include "checkpoint/rope.h"
 
 struct err;
@@ -49,6 +50,7 @@ struct arch {
 	bool qk_pairs;
 	/* a token sees itself and window-1 before it; 0 = all */
 	uint32_t window[ARCH_MAX_LAYERS]; /* [nr_layers] */
+	struct quant quant;		  /* how matrices are kept */
 	uint32_t nr_eos;		  /* 0: none named */
 	uint32_t eos[ARCH_MAX_EOS];	  /* < vocab */
 };

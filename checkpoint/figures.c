@@ -3,6 +3,7 @@
 #include "checkpoint/arch.h"
 #include "checkpoint/tensors.h"
 
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -27,6 +28,35 @@ uint64_t figures_parameters(const struct arch *a)
 uint64_t figures_kv_numbers(const struct arch *a)
 {
 	return 2ull * a->nr_layers * a->nr_kv_heads * a->head_dim;
+}
+
+static bool ends_with(const char *name, const char *end)
+{
+	size_t n = strlen(name), m = strlen(end);
+
+	return n >= m && !strcmp(name + n - m, end);
+}
+
+uint64_t figures_served(const struct arch *a, const struct tensors *t)
+{
+	uint64_t sum = 0;
+
+	if (a->quant.form == QUANT_NONE)
+		return t->size;
+	/* blocks of 128 numbers: FP8 of 132 bytes, INT4 of 72 (formats.h) */
+	for (uint32_t i = 0; i < t->nr; i++) {
+		const struct tensor *x = &t->v[i];
+
+		if (!strcmp(x->type, "F8_E4M3"))
+			sum += x->size / 128 * 132;
+		else if (ends_with(x->name, ".qweight") ||
+			 ends_with(x->name, ".weight_packed"))
+			sum += x->size / 64 * 72;
+		else if (ends_with(x->name, ".weight") ||
+			 ends_with(x->name, ".bias"))
+			sum += x->size;
+	}
+	return sum;
 }
 
 static int by_bytes(const void *a, const void *b)

@@ -17,6 +17,12 @@ uint64_t figures_parameters(const struct arch *a);
  */
 uint64_t figures_kv_numbers(const struct arch *a);
 
+/*
+ * Bytes of all matrices as they are served: of quantized ones (quant.h) in the
+ * rows that they are repacked into, of all others as in the files.
+ */
+uint64_t figures_served(const struct arch *a, const struct tensors *t);
+
 #define FIGURES_MAX_TYPES 48u
 
 struct figures_type {

@@ -8,6 +8,7 @@
 #include "checkpoint/safetensors.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -47,6 +48,18 @@ const struct tensor *tensors_find(const struct tensors *t, const char *name)
 	if (!t->nr)
 		return NULL;
 	return bsearch(&key, t->v, t->nr, sizeof(*t->v), by_name);
+}
+
+const char *tensors_shape(const struct tensor *x, char buf[64])
+{
+	size_t n = (size_t)snprintf(buf, 64, "[");
+
+	for (uint32_t i = 0; i < x->nr_dims && n < 64; i++)
+		n += (size_t)snprintf(buf + n, 64 - n, "%s%" PRIu64,
+				      i ? ", " : "", x->shape[i]);
+	if (n < 64)
+		snprintf(buf + n, 64 - n, "]");
+	return buf;
 }
 
 /* ---- safetensors: one file, or an index of many */

@@ -58,6 +58,9 @@ void tensors_close(struct tensors *t);
 /* The tensor @name, or NULL. */
 const struct tensor *tensors_find(const struct tensors *t, const char *name);
 
+/* "[464, 64]" for messages: the shape of @x, as much as fits. */
+const char *tensors_shape(const struct tensor *x, char buf[64]);
+
 /*
  * The pages of @x are not needed soon (advice): so that one pass over a model
  * larger than memory holds little of it.

@@ -69,7 +69,8 @@ static void make_plan(struct plan *p, const struct checkpoint *c,
 	*p = (struct plan){ .c = c, .given = memory != 0 };
 	p->parameters = figures_parameters(a);
 	p->guessed = !c->tensors.nr;
-	p->weight_bytes = p->guessed ? 2 * p->parameters : c->tensors.size;
+	p->weight_bytes = p->guessed ? 2 * p->parameters
+				     : figures_served(a, &c->tensors);
 	p->memory = memory ? memory : available();
 	p->context = context ? context : a->context;
 	p->token_bytes[KV_F32] = 4 * kv;

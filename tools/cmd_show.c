@@ -84,6 +84,7 @@ static int print_json(const struct checkpoint *c, bool list)
 {
 	const struct arch *a = &c->arch;
 	json_t *eos = json_array(), *o;
+	char text[64];
 
 	for (uint32_t i = 0; i < a->nr_eos; i++)
 		json_array_append_new(eos, json_integer(a->eos[i]));
@@ -105,6 +106,9 @@ static int print_json(const struct checkpoint *c, bool list)
 		(json_int_t)figures_kv_numbers(a));
 	if (!o)
 		return args_fail(EXIT_FAILED, "out of memory");
+	if (a->quant.form != QUANT_NONE)
+		json_object_set_new(o, "quantized",
+				    json_string(quant_text(&a->quant, text)));
 	if (list)
 		json_object_set_new(o, "tensors", tensors_json(&c->tensors));
 	json_dumpf(o, stdout, JSON_COMPACT);
@@ -171,7 +175,7 @@ static void print_text(const struct checkpoint *c, bool list)
 {
 	const struct arch *a = &c->arch;
 	uint64_t kv = figures_kv_numbers(a);
-	char b[3][WORDS_MAX];
+	char b[3][WORDS_MAX], quant[64];
 
 	printf("family       %s\n", a->family);
 	words_amount(b[0], figures_parameters(a));
@@ -181,6 +185,8 @@ static void print_text(const struct checkpoint *c, bool list)
 		printf(" (%s)", b[1]);
 	putchar('\n');
 	print_form(c);
+	if (a->quant.form != QUANT_NONE)
+		printf("quantized    %s\n", quant_text(&a->quant, quant));
 	printf("layers       %u of dim %s, MLP of %s\n", a->nr_layers,
 	       words_count(b[0], a->dim), words_count(b[1], a->ffn));
 	printf("heads        %u of %u, %u KV heads\n", a->nr_heads, a->head_dim,

@@ -402,8 +402,13 @@ int quantize(const struct quantize_options *opt, const struct checkpoint *c,
 {
 	struct work w = { .opt = opt, .c = c, .err = err };
 	struct quantize_report r = { 0 };
+	char text[64];
 	int ret;
 
+	if (c->arch.quant.form != QUANT_NONE)
+		return err_set(err, -ENOTSUP,
+			       "%s: its weights are quantized already (%s)", in,
+			       quant_text(&c->arch.quant, text));
 	if ((ret = rows_init(&w.rows, opt->threads, err)))
 		return ret;
 	if (!(ret = add_jobs(&w)) && !(ret = put_values(&w, in, r.no_text)))

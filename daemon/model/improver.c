@@ -55,12 +55,15 @@ static void await_first_step(const struct improver *im)
 
 /*
  * Until the step in flight, if one is, is over.  The next one reads nothing but
- * what was improved; nothing hangs on it but advice.
+ * what was improved (fence: what is not yet counted as begun will see that);
+ * on it hang the pages of `own` memory.
  */
 static void await_step(const struct improver *im)
 {
-	unsigned int at = atomic_load(&im->steps);
+	unsigned int at;
 
+	atomic_thread_fence(memory_order_seq_cst);
+	at = atomic_load(&im->steps);
 	while (at % 2 && atomic_load(&im->steps) == at && !stopped(im))
 		doze();
 }
@@ -76,8 +79,11 @@ static void *improve(void *arg)
 	/* what steps do comes first (0: this thread alone) */
 	setpriority(PRIO_PROCESS, 0, getpriority(PRIO_PROCESS, 0) + NICE);
 	while (!stopped(im) &&
-	       (ret = f->ops->improve(f->ctx, &im->done[n])) == 1)
-		leave_pages(&im->done[n++]);
+	       (ret = f->ops->improve(f->ctx, &im->done[n])) == 1) {
+		if (!im->done[n].own) /* else a step may read them still */
+			leave_pages(&im->done[n]);
+		n++;
+	}
 	if (ret < 0)
 		log_warn("no memory for a faster form of the weights");
 	/* a step that had begun before may have mapped them again */

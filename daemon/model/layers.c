@@ -93,6 +93,7 @@ static void bind_ends(struct binder *b, const struct arch *a)
 
 	e->embed = matrix(b, "", "model.embed_tokens", a->vocab, a->dim);
 	e->norm = vector(b, "", "model.norm.weight", a->dim);
+	e->embed.own = 0; /* rows are read even when a head is improved */
 	e->head = a->tied ? e->embed
 			  : matrix(b, "", "lm_head", a->vocab, a->dim);
 }

@@ -146,7 +146,7 @@ static int read_weights(struct model *m, const char *path, struct err *err)
 	int ret = checkpoint_open(&m->checkpoint, path, err);
 
 	if (!ret)
-		ret = weights_init(&m->weights, tensors, err);
+		ret = weights_init(&m->weights, tensors, &arch->quant, err);
 	if (!ret)
 		ret = layers_bind(&m->layers, arch, &m->weights, err);
 	if (!ret)
@@ -218,22 +218,25 @@ static uint64_t kv_available(struct model *m, const struct ops *ops,
 	return available - fast;
 }
 
+/* Packed, or FP8: what has fewer bits than F16. */
+static bool is_narrow(const struct weight *w)
+{
+	return w->type > WEIGHT_BF16;
+}
+
 /* How to keep keys and values: as wide as the weights' own precision asks. */
 static enum kv_type kv_type(const struct model *m, enum backend_kv kv)
 {
 	const struct layers *p = &m->layers;
-	bool packed = weight_is_packed(p->ends.head.type);
+	bool packed = is_narrow(&p->ends.head);
 
 	for (uint32_t i = 0; i < m->checkpoint.arch.nr_layers; i++) {
 		const struct ops_layer *l = &p->layer[i];
 
-		packed |= weight_is_packed(l->q.type) ||
-			  weight_is_packed(l->k.type) ||
-			  weight_is_packed(l->v.type) ||
-			  weight_is_packed(l->o.type) ||
-			  weight_is_packed(l->gate.type) ||
-			  weight_is_packed(l->up.type) ||
-			  weight_is_packed(l->down.type);
+		packed |= is_narrow(&l->q) || is_narrow(&l->k) ||
+			  is_narrow(&l->v) || is_narrow(&l->o) ||
+			  is_narrow(&l->gate) || is_narrow(&l->up) ||
+			  is_narrow(&l->down);
 	}
 	if (m->forward.ops->device && kv == BACKEND_KV_AUTO)
 		return KV_BF16;

@@ -2,7 +2,9 @@
 #include "daemon/model/weights.h"
 #include "base/err.h"
 #include "checkpoint/names.h"
+#include "checkpoint/quant.h"
 #include "checkpoint/tensors.h"
+#include "daemon/model/quantized.h"
 #include "kernels/formats.h"
 
 #include <errno.h>
@@ -12,42 +14,39 @@
 #include <string.h>
 
 int weights_init(struct weights *w, const struct tensors *tensors,
-		 struct err *err)
+		 const struct quant *quant, struct err *err)
 {
 	w->tensors = tensors;
+	w->quant = quant;
+	w->nr_made = 0;
 	w->used = calloc(tensors->nr + 1, 1);
-	if (!w->used)
+	w->made = calloc(tensors->nr + 1, sizeof(*w->made));
+	if (!w->used || !w->made) {
+		weights_deinit(w);
 		return err_set(err, -ENOMEM, "%s: no memory", tensors->path);
+	}
 	return 0;
 }
 
 void weights_deinit(struct weights *w)
 {
+	for (uint32_t i = 0; i < w->nr_made; i++)
+		free(w->made[i]);
+	free(w->made);
 	free(w->used);
 	memset(w, 0, sizeof(*w));
 }
 
-/* "[464, 64]" for messages; 64 bytes are enough for what fits a line. */
-static const char *shape_text(const struct tensor *t, char *buf, size_t size)
-{
-	size_t n = (size_t)snprintf(buf, size, "[");
-
-	for (uint32_t i = 0; i < t->nr_dims && n < size; i++)
-		n += (size_t)snprintf(buf + n, size - n, "%s%" PRIu64,
-				      i ? ", " : "", t->shape[i]);
-	if (n < size)
-		snprintf(buf + n, size - n, "]");
-	return buf;
-}
-
-/* "F32, F16, BF16": every type there is, for messages. */
+/* "F32, F16, BF16": every type that a file has, for messages. */
 static const char *types_text(char *buf, size_t size)
 {
 	size_t n = 0;
 
 	for (int i = 0; i < NR_WEIGHT_TYPES && n < size; i++)
-		n += (size_t)snprintf(buf + n, size - n, "%s%s", i ? ", " : "",
-				      weight_formats[i].name);
+		if (weight_in_gguf((enum weight_type)i))
+			n += (size_t)snprintf(buf + n, size - n, "%s%s",
+					      i ? ", " : "",
+					      weight_formats[i].name);
 	return buf;
 }
 
@@ -80,7 +79,8 @@ static int take(struct weights *w, const char *name, uint32_t nr_dims,
 			       "%s: tensor %s is missing from the weights",
 			       where, file_name(w, name, buf));
 	for (type = 0; type < NR_WEIGHT_TYPES; type++)
-		if (!strcmp(t->type, weight_formats[type].name))
+		if (weight_in_gguf((enum weight_type)type) &&
+		    !strcmp(t->type, weight_formats[type].name))
 			break;
 	if (type == NR_WEIGHT_TYPES)
 		return err_set(err, -EINVAL, "%s: tensor %s is %s, allowed %s",
@@ -89,12 +89,11 @@ static int take(struct weights *w, const char *name, uint32_t nr_dims,
 	memcpy(want.shape, shape, nr_dims * sizeof(*shape));
 	if (t->nr_dims != nr_dims ||
 	    memcmp(t->shape, shape, nr_dims * sizeof(*shape)))
-		return err_set(err, -EINVAL, "%s: tensor %s is %s, %s needs %s",
-			       where, file_name(w, name, buf),
-			       shape_text(t, found, sizeof(found)),
-			       w->tensors->gguf ? "the metadata"
-						: "config.json",
-			       shape_text(&want, needed, sizeof(needed)));
+		return err_set(
+			err, -EINVAL, "%s: tensor %s is %s, %s needs %s", where,
+			file_name(w, name, buf), tensors_shape(t, found),
+			w->tensors->gguf ? "the metadata" : "config.json",
+			tensors_shape(&want, needed));
 	w->used[t - w->tensors->v] = 1;
 	*ret_type = (enum weight_type)type;
 	*ret = t;
@@ -106,8 +105,16 @@ int weights_matrix(struct weights *w, const char *name, uint32_t rows,
 {
 	const struct tensor *t;
 	enum weight_type type;
-	int r = take(w, name, 2, (uint64_t[]){ rows, cols }, &type, &t, err);
+	int r;
 
+	if (quantized_is(w->quant, w->tensors, name)) {
+		r = quantized_matrix(w->quant, w->tensors, name, rows, cols,
+				     w->used, ret, err);
+		if (!r)
+			w->made[w->nr_made++] = (void *)(uintptr_t)ret->data;
+		return r;
+	}
+	r = take(w, name, 2, (uint64_t[]){ rows, cols }, &type, &t, err);
 	if (r)
 		return r;
 	*ret = (struct weight){
@@ -141,7 +148,8 @@ const char *weights_unused(const struct weights *w, uint32_t *ret_count)
 		const char *name = w->tensors->v[i].name;
 
 		if (w->used[i] || strstr(name, "rotary_emb.inv_freq") ||
-		    !strcmp(name, "rope_freqs.weight"))
+		    !strcmp(name, "rope_freqs.weight") ||
+		    quantized_ignores(name))
 			continue;
 		if (!first)
 			first = name;

@@ -2,7 +2,8 @@
 /*
  * weights.h - a model's tensors, handed to the kernels: what a model needs is
  * asked for by name with its shape, and a tensor that is missing or of another
- * shape or type is one line.  Matrices stay in the mapped files as they are.
+ * shape or type is one line.  Matrices stay in the mapped files as they are;
+ * those that the checkpoint keeps as quant.h says are repacked (quantized.h).
  */
 #ifndef MODEL_WEIGHTS_H
 #define MODEL_WEIGHTS_H
@@ -10,23 +11,27 @@
 #include <stdint.h>
 
 struct err;
+struct quant;
 struct tensors;
 struct weight;
 
 struct weights {
 	const struct tensors *tensors; /* borrowed */
+	const struct quant *quant;     /* borrowed */
 	uint8_t *used;		       /* owned: [tensors->nr] asked for */
+	void **made; /* owned: [nr_made] matrices that were repacked */
+	uint32_t nr_made;
 };
 
-/* 0, or -ENOMEM and @err.  @tensors must outlive @w. */
+/* 0, or -ENOMEM and @err.  @tensors and @quant must outlive @w. */
 int weights_init(struct weights *w, const struct tensors *tensors,
-		 struct err *err);
+		 const struct quant *quant, struct err *err);
 /* Undo it; harmless on an empty one. */
 void weights_deinit(struct weights *w);
 
 /*
  * The matrix @name, [rows, cols], of a type that kernels know, into *ret
- * (borrowed memory of the map).  -ENOENT or -EINVAL and @err.
+ * (memory of the map, or of @w).  -ENOENT, -EINVAL or -ENOMEM and @err.
  */
 int weights_matrix(struct weights *w, const char *name, uint32_t rows,
 		   uint32_t cols, struct weight *ret, struct err *err);
@@ -39,7 +44,7 @@ int weights_vector(struct weights *w, const char *name, uint32_t len,
  * A tensor nobody asked for (the first by name) and how many there are; NULL
  * and 0 if every one was used.  What everyone computes does not count:
  * rotary_emb.inv_freq of old checkpoints, rope_freqs of GGUF files (which
- * arch_read_gguf() read).
+ * arch_read_gguf() read); nor what would round inputs, keys and values.
  */
 const char *weights_unused(const struct weights *w, uint32_t *ret_count);
 

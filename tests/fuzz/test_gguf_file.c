@@ -152,7 +152,7 @@ static int bind(const struct tensors *t, struct err *err)
 	if (ret)
 		return ret;
 	rope_frequencies(&a.rope, a.head_dim, freq);
-	ret = weights_init(&w, t, err);
+	ret = weights_init(&w, t, &a.quant, err);
 	if (!ret)
 		ret = layers_bind(&p, &a, &w, err);
 	if (!ret)

@@ -13,6 +13,7 @@
 #include "checkpoint/tensors.h"
 #include "daemon/model/weights.h"
 #define SCRATCH_ROOT (access("/dev/shm", W_OK) ? "/tmp" : "/dev/shm")
+#include "tests/model/quantized.h"
 #include "tests/model/scratch.h"
 #include "tests/test.h"
 
@@ -177,7 +178,7 @@ static int bind(const struct arch *a, const struct tensors *t, struct err *err)
 {
 	struct weights w = { 0 };
 	struct layers p;
-	int ret = weights_init(&w, t, err);
+	int ret = weights_init(&w, t, &a->quant, err);
 
 	if (!ret)
 		ret = layers_bind(&p, a, &w, err);
@@ -257,6 +258,46 @@ TEST(a_mutant_of_an_index_is_refused_or_finds_every_tensor)
 		scratch_write("model.safetensors.index.json", buf, size);
 		ret = open_all(scratch_dir(),
 			       MODELS "qwen2-sharded-bf16/config.json", &err);
+		if (ret)
+			check_refusal(ret, &err);
+		good += !ret;
+	}
+	CHECK(good > 0 && good < runs);
+}
+
+/* Header or config.json; codes, scales and their order are read and repacked. */
+TEST(a_mutant_of_a_quantized_checkpoint_is_refused_or_readable)
+{
+	static struct qz_file file;
+	static uint8_t whole[8 + (1 << 16) + sizeof(file.data)];
+	uint32_t good = 0, runs = rounds(1500);
+
+	for (uint32_t run = 0; run < runs; run++) {
+		struct err err = { 0 };
+		uint8_t config[4096];
+		uint64_t n;
+		size_t size;
+		int ret;
+
+		qz_write(run % NR_QZ, &file);
+		if (run / NR_QZ % 2) {
+			size = read_file(scratch_path("config.json"), config,
+					 sizeof(config));
+			for (uint64_t k = 1 + rnd(2); k; k--)
+				size = mutate(config, size, sizeof(config));
+			scratch_write("config.json", config, size);
+		} else {
+			n = strlen(file.json);
+			memcpy(whole + 8, file.json, n);
+			for (uint64_t k = 1 + rnd(2); k; k--)
+				n = mutate(whole + 8, n, 1 << 16);
+			memcpy(whole, &n, 8);
+			memcpy(whole + 8 + n, file.data, file.size);
+			scratch_write("model.safetensors", whole,
+				      8 + n + file.size);
+		}
+		ret = open_all(scratch_dir(), scratch_path("config.json"),
+			       &err);
 		if (ret)
 			check_refusal(ret, &err);
 		good += !ret;

@@ -2,6 +2,7 @@
 #include "daemon/model/weights.h"
 #include "base/err.h"
 #include "checkpoint/arch.h"
+#include "checkpoint/quant.h"
 #include "checkpoint/safetensors.h"
 #include "checkpoint/tensors.h"
 #include "daemon/model/digest.h"
@@ -21,13 +22,14 @@
 static struct err err;
 static uint8_t buf[1 << 20];
 static struct tensors opened;
+static const struct quant plain;
 
 static int open_weights(struct weights *w, const char *path)
 {
 	int ret = tensors_open(&opened, path, &err);
 
 	memset(w, 0, sizeof(*w));
-	return ret ? ret : weights_init(w, &opened, &err);
+	return ret ? ret : weights_init(w, &opened, &plain, &err);
 }
 
 static void close_weights(struct weights *w)

@@ -1,0 +1,379 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Checkpoints in FP8 and in 4 bits, in the forms that people publish: the
+ * numbers of their matrices bit for bit, and logits, against a program of
+ * another language (tests/data/quantized); and what is wrong with one is one
+ * line.
+ */
+#include "tests/model/drive.h"
+#include "tests/model/quantized.h"
+
+#include "checkpoint/checkpoint.h"
+#include "daemon/model/layers.h"
+#include "daemon/model/weights.h"
+
+#include <errno.h>
+#include <math.h>
+#include <sodium.h>
+
+static struct qz_file file;
+static struct err err;
+
+static void add_matrix(crypto_generichash_state *h, const struct weight *w)
+{
+	static float row[QZ_FFN];
+
+	for (uint32_t r = 0; r < w->rows; r++) {
+		weight_row(w, r, row);
+		crypto_generichash_update(h, (const uint8_t *)row,
+					  w->cols * sizeof(*row));
+	}
+}
+
+/* As golden.json has it. */
+static void hash_of(const struct layers *p, char hex[33])
+{
+	crypto_generichash_state h;
+	uint8_t sum[16];
+
+	crypto_generichash_init(&h, NULL, 0, sizeof(sum));
+	for (uint32_t l = 0; l < QZ_LAYERS; l++) {
+		const struct ops_layer *w = &p->layer[l];
+
+		add_matrix(&h, &w->q);
+		add_matrix(&h, &w->k);
+		add_matrix(&h, &w->v);
+		add_matrix(&h, &w->o);
+		add_matrix(&h, &w->gate);
+		add_matrix(&h, &w->up);
+		add_matrix(&h, &w->down);
+	}
+	crypto_generichash_final(&h, sum, sizeof(sum));
+	sodium_bin2hex(hex, 33, sum, sizeof(sum));
+}
+
+TEST(the_numbers_are_those_of_the_programs_that_made_them)
+{
+	json_t *golden = qz_read();
+
+	for (size_t i = 0; i < NR_QZ; i++) {
+		const char *dir = qz_write(i, &file);
+		bool fp8 = file.form[0] == 'f';
+		struct checkpoint c;
+		struct weights w;
+		struct layers p;
+		const char *first;
+		char hex[33];
+		uint32_t n;
+
+		CHECK_EQ(checkpoint_open(&c, dir, &err), 0);
+		CHECK_EQ(weights_init(&w, &c.tensors, &c.arch.quant, &err), 0);
+		CHECK_EQ(layers_bind(&p, &c.arch, &w, &err), 0);
+		hash_of(&p, hex);
+		CHECK_STR(hex, json_string_value(json_object_get(
+				       qz_golden(golden, i), "hash")));
+		CHECK_EQ(p.layer[1].up.type, fp8 ? WEIGHT_FP8 : WEIGHT_INT4);
+		CHECK_EQ(p.layer[1].up.simple,
+			 fp8 ? strcmp(file.form, "fp8-block") != 0
+			     : !strcmp(file.form, "packed"));
+		CHECK_EQ(p.ends.head.type, WEIGHT_BF16);
+		first = weights_unused(&w, &n);
+		CHECK_STR(first ? first : "none", "none");
+		layers_deinit(&p);
+		weights_deinit(&w);
+		checkpoint_close(&c);
+	}
+	json_decref(golden);
+}
+
+/* The last logits of the golden ids with @ops, in steps of @chunk. */
+static void last_logits(const char *dir, const char *ops, uint32_t chunk,
+			const json_t *golden, float logits[QZ_VOCAB])
+{
+	const json_t *list = json_object_get(golden, "ids");
+	uint32_t ids[64], n = (uint32_t)json_array_size(list);
+	struct drive d;
+	struct seq s;
+
+	for (uint32_t i = 0; i < n; i++)
+		ids[i] = (uint32_t)json_integer_value(json_array_get(list, i));
+	seq_init(&s, ids, n);
+	drive_open_kv(&d, dir, ops, 2, BACKEND_KV_F32);
+	while (s.computed < n) {
+		drive_begin(&d);
+		drive_span(&d, &s,
+			   n - s.computed < chunk ? n - s.computed : chunk,
+			   OUT_LAST, NULL, true);
+		drive_run(&d);
+	}
+	drive_logits(&d, d.batch.out, logits);
+	drive_close(&d);
+}
+
+/* The root mean square of the error, in units of the logits' own. */
+static double rms_error(const float *got, const json_t *want)
+{
+	double error = 0, all = 0;
+
+	for (size_t i = 0; i < QZ_VOCAB; i++) {
+		double w = json_number_value(json_array_get(want, i));
+
+		error += (got[i] - w) * (got[i] - w);
+		all += w * w;
+	}
+	return sqrt(error / all);
+}
+
+/* FP8 is multiplied with F32; before 4 bits inputs have 8 (P1). */
+TEST(logits_are_those_of_float64)
+{
+	static const char *const sets[] = { "ref", "avx2", "avx512" };
+	json_t *golden = qz_read();
+
+	for (size_t i = 0; i < NR_QZ; i++) {
+		const char *dir = qz_write(i, &file);
+		const json_t *want =
+			json_object_get(qz_golden(golden, i), "logits");
+		float first[QZ_VOCAB], got[QZ_VOCAB];
+		double e;
+
+		last_logits(dir, "ref", 64, golden, first);
+		e = rms_error(first, want);
+		printf("# %s: off by %.2g of the logits\n", file.form, e);
+		CHECK(e < (file.form[0] == 'f' ? 1e-5 : 0.03));
+		for (size_t s = 0; s < 3; s++) {
+			if (!ops_find(sets[s]))
+				continue;
+			last_logits(dir, sets[s], 7, golden, got);
+			CHECK(!memcmp(first, got, sizeof(got)));
+		}
+	}
+	json_decref(golden);
+}
+
+/* ---- what is refused */
+
+static int open_it(void)
+{
+	struct backend_options opt = { .model = scratch_dir() };
+	struct backend *be = NULL;
+	int ret;
+
+	memset(&err, 0, sizeof(err));
+	ret = model_open(&opt, &be, &err);
+	if (!ret)
+		be->close(be);
+	return ret;
+}
+
+static size_t form_called(const char *name)
+{
+	for (size_t i = 0; i < NR_QZ; i++)
+		if (!strcmp(qz_forms[i].name, name))
+			return i;
+	abort();
+}
+
+TEST(a_quantization_that_is_not_supported_is_one_line)
+{
+	static const struct {
+		const char *config, *part;
+	} rows[] = {
+		{ "\"bits\":4", "quant_method is absent" },
+		{ "\"quant_method\":\"bitsandbytes\"",
+		  "quant_method is bitsandbytes, supported are fp8" },
+		{ "\"quant_method\":7", "quant_method is" },
+		{ "\"quant_method\":\"fp8\",\"weight_block_size\":[64,128]",
+		  "weight_block_size is not [128, 128]" },
+		{ "\"quant_method\":\"fp8\",\"weight_block_size\":128",
+		  "weight_block_size is not [128, 128]" },
+		{ "\"quant_method\":\"fp8\",\"fmt\":\"e5m2\"",
+		  "fmt is e5m2, supported is e4m3" },
+		{ "\"quant_method\":\"gptq\",\"bits\":8,\"group_size\":128",
+		  "bits is 8, supported are 4" },
+		{ "\"quant_method\":\"gptq\",\"bits\":4,\"group_size\":32",
+		  "group_size is 32, supported are multiples of 128" },
+		{ "\"quant_method\":\"gptq\",\"bits\":4", "group_size is 0" },
+		{ "\"quant_method\":\"gptq\",\"bits\":4,\"group_size\":"
+		  "1099511627776",
+		  "group_size is 1099511627776" },
+		{ "\"quant_method\":\"gptq\",\"bits\":4,\"group_size\":128,"
+		  "\"checkpoint_format\":\"marlin\"",
+		  "checkpoint_format is marlin, supported are gptq, gptq_v2" },
+		{ "\"quant_method\":\"awq\",\"bits\":4,\"group_size\":128,"
+		  "\"version\":\"gemv\"",
+		  "version is gemv, supported is gemm" },
+		{ "\"quant_method\":\"awq\",\"bits\":4,\"group_size\":128,"
+		  "\"zero_point\":false",
+		  "zero_point is false" },
+		{ "\"quant_method\":\"compressed-tensors\",\"format\":"
+		  "\"int-quantized\"",
+		  "format is int-quantized, supported are float-quantized" },
+		{ "\"quant_method\":\"compressed-tensors\",\"format\":"
+		  "\"pack-quantized\"",
+		  "config_groups is absent" },
+		{ "\"quant_method\":\"compressed-tensors\",\"format\":"
+		  "\"pack-quantized\",\"config_groups\":{\"g\":{}}",
+		  "g has no weights" },
+		{ "\"quant_method\":\"compressed-tensors\",\"format\":"
+		  "\"pack-quantized\",\"config_groups\":{\"g\":{\"weights\":{"
+		  "\"type\":\"int\",\"num_bits\":8,\"strategy\":\"channel\"}}}",
+		  "weights are int of 8 bits" },
+		{ "\"quant_method\":\"compressed-tensors\",\"format\":"
+		  "\"float-quantized\",\"config_groups\":{\"g\":{\"weights\":{"
+		  "\"type\":\"float\",\"num_bits\":8,\"strategy\":\"group\"}}}",
+		  "strategy is group, supported are tensor, channel, block" },
+		{ "\"quant_method\":\"compressed-tensors\",\"format\":"
+		  "\"pack-quantized\",\"config_groups\":{\"a\":{\"weights\":{"
+		  "\"type\":\"int\",\"num_bits\":4,\"strategy\":\"channel\"}},"
+		  "\"b\":{\"weights\":{\"type\":\"int\",\"num_bits\":4,"
+		  "\"strategy\":\"group\",\"group_size\":128}}}",
+		  "b is not as the groups before it" },
+	};
+
+	qz_write(form_called("gptq"), &file);
+	for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
+		ROW(rows[i].config);
+		qz_config(rows[i].config);
+		CHECK_EQ(open_it(), -EINVAL);
+		CHECK(strstr(err.text, rows[i].part));
+		CHECK(!strchr(err.text, '\n'));
+	}
+}
+
+/* The first @from in the header becomes @to, as long, and the file is written
+ * anew. */
+static void edit(const char *from, const char *to)
+{
+	static uint8_t whole[sizeof(file.data) + sizeof(file.json) + 8];
+	char *at = strstr(file.json, from);
+
+	CHECK(at && strlen(from) == strlen(to));
+	memcpy(at, to, strlen(to));
+	scratch_write("model.safetensors", whole,
+		      scratch_tensors(whole, file.json, file.data, file.size));
+}
+
+/* Where tensor @name's data begins. */
+static uint8_t *data_of(const char *name)
+{
+	char key[160];
+	const char *at;
+
+	snprintf(key, sizeof(key), "\"%s\"", name);
+	at = strstr(file.json, key);
+	CHECK(at);
+	at = strstr(at, "offsets\":[");
+	CHECK(at);
+	return file.data + strtoul(at + 10, NULL, 10);
+}
+
+#define UP "model.layers.1.mlp.up_proj"
+
+TEST(tensors_that_do_not_fit_are_one_line)
+{
+	static const struct {
+		const char *form, *from, *to, *part;
+	} rows[] = {
+		{ "gptq", "0.mlp.gate_proj.qzeros", "0.mlp.gate_proj.qZeros",
+		  "model.layers.0.mlp.gate_proj.qzeros is missing" },
+		{ "gptq", "\"I32\",\"shape\":[32,256]",
+		  "\"I32\",\"shape\":[256,32]",
+		  "self_attn.q_proj.qweight is I32 [256, 32], config.json "
+		  "needs I32 [32, 256]" },
+		{ "gptq", "q_proj.scales\":{\"dtype\":\"F16\"",
+		  "q_proj.scales\":{\"dtype\":\"I16\"",
+		  "q_proj.scales is I16, allowed F32, F16, BF16" },
+		{ "gptq", "\"I32\",\"shape\":[256]", "\"F32\",\"shape\":[256]",
+		  "q_proj.g_idx is F32 [256], config.json needs I32 [256]" },
+		{ "awq", "\"I32\",\"shape\":[256,32]",
+		  "\"I32\",\"shape\":[32,256]",
+		  "q_proj.qweight is I32 [32, 256], config.json needs" },
+		{ "packed-zeros", "q_proj.weight_zero_point",
+		  "q_proj.weight_zero_Point",
+		  "q_proj.weight_zero_point is missing" },
+		{ "fp8-block", "\"F32\",\"shape\":[2,2]",
+		  "\"F32\",\"shape\":[4,1]",
+		  "q_proj.weight_scale_inv is [4, 1], for [256, 256] allowed "
+		  "are one, [256, 1] and one for 128 x 128" },
+		{ "fp8-tensor", "q_proj.weight_scale", "q_proj.weight_Scale",
+		  "has neither weight_scale nor weight_scale_inv" },
+		{ "fp8-tensor", "F8_E4M3", "F8_E5M2",
+		  "is F8_E5M2, allowed F32" },
+	};
+
+	for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
+		qz_write(form_called(rows[i].form), &file);
+		ROW(rows[i].part);
+		edit(rows[i].from, rows[i].to);
+		CHECK(open_it() < 0);
+		CHECK(strstr(err.text, rows[i].part));
+		CHECK(!strchr(err.text, '\n'));
+	}
+}
+
+TEST(what_the_data_may_not_say_is_one_line)
+{
+	static const uint32_t group_1 = 1;
+	static const uint16_t infinite = 0x7c00;
+	static const float huge = 1e38f;
+
+	qz_write(form_called("fp8-block"), &file);
+	data_of(UP ".weight")[77] = 0xff;
+	edit("F32", "F32");
+	CHECK_EQ(open_it(), -EINVAL);
+	CHECK(strstr(err.text, UP ".weight has NaN"));
+
+	qz_write(form_called("fp8-tensor"), &file);
+	memcpy(data_of(UP ".weight_scale"), &huge, 4);
+	edit("F32", "F32");
+	CHECK_EQ(open_it(), -EINVAL);
+	CHECK(strstr(err.text, UP ".weight_scale has 1e+38, allowed"));
+
+	qz_write(form_called("gptq"), &file);
+	memcpy(data_of(UP ".g_idx") + 40, &group_1, 4);
+	edit("F32", "F32");
+	CHECK_EQ(open_it(), -EINVAL);
+	CHECK(strstr(err.text, UP ".g_idx has column 10 in group 1"));
+
+	qz_write(form_called("gptq"), &file);
+	memcpy(data_of(UP ".scales") + 6, &infinite, 2);
+	edit("F32", "F32");
+	CHECK_EQ(open_it(), -EINVAL);
+	CHECK(strstr(err.text, UP ".scales has inf, allowed are finite"));
+}
+
+TEST(a_model_whose_columns_128_does_not_divide_is_one_line)
+{
+	qz_write(form_called("awq"), &file);
+	qz_config("\"quant_method\":\"awq\",\"bits\":4,\"version\":\"gemm\","
+		  "\"group_size\":256");
+	CHECK_EQ(open_it(), -EINVAL);
+	/* 384 columns in groups of 256; what comes first is its scales */
+	CHECK(strstr(err.text, "q_proj.scales is F16 [2, 256], config.json "
+			       "needs F16 [1, 256]"));
+}
+
+TEST(the_digest_sees_codes_and_scales)
+{
+	struct backend_options opt = { .model = scratch_dir() };
+	uint8_t first[32], again[32];
+	struct backend *be;
+
+	qz_write(form_called("gptq"), &file);
+	CHECK_EQ(model_open(&opt, &be, &err), 0);
+	memcpy(first, be->info.digest, 32);
+	be->close(be);
+	for (int i = 0; i < 3; i++) {
+		static const char *const of[] = { UP ".qweight", UP ".qzeros",
+						  UP ".scales" };
+
+		qz_write(form_called("gptq"), &file);
+		data_of(of[i])[8] ^= 1;
+		edit("F32", "F32");
+		CHECK_EQ(model_open(&opt, &be, &err), 0);
+		memcpy(again, be->info.digest, 32);
+		be->close(be);
+		CHECK(memcmp(first, again, 32));
+	}
+}
