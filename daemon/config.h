@@ -23,6 +23,8 @@ enum config_weights {
 	CONFIG_WEIGHTS_FAST,
 	CONFIG_WEIGHTS_FILE,
 	CONFIG_WEIGHTS_INT8,
+	CONFIG_WEIGHTS_FP8,
+	CONFIG_WEIGHTS_INT4,
 };
 
 /* Everything 0 or "" until told: the default of whoever uses it. */

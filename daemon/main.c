@@ -123,6 +123,20 @@ static uint64_t or_default(uint64_t n, uint64_t otherwise)
 	return n ? n : otherwise;
 }
 
+static enum backend_weights weights_of(const struct config *c)
+{
+	switch (c->weights) {
+	case CONFIG_WEIGHTS_INT8:
+		return BACKEND_WEIGHTS_INT8;
+	case CONFIG_WEIGHTS_FP8:
+		return BACKEND_WEIGHTS_FP8;
+	case CONFIG_WEIGHTS_INT4:
+		return BACKEND_WEIGHTS_INT4;
+	default:
+		return BACKEND_WEIGHTS_AS_IS;
+	}
+}
+
 static void role_fill(struct role *r, const struct config *c)
 {
 	r->backend = (struct backend_options){
@@ -130,7 +144,7 @@ static void role_fill(struct role *r, const struct config *c)
 		.kv_bytes = c->kv_memory,
 		.kv = (enum backend_kv)c->kv_type,
 		.weights_file = c->weights == CONFIG_WEIGHTS_FILE,
-		.weights_int8 = c->weights == CONFIG_WEIGHTS_INT8,
+		.weights = weights_of(c),
 		.max_context = c->max_context,
 		.max_tokens_per_step = c->max_tokens_per_step,
 		.max_seqs = c->max_streams,
@@ -198,8 +212,8 @@ static int check(const struct config *c)
 		gpu = "gpu-memory";
 	else if (*c->cuda_library)
 		gpu = "cuda-library";
-	else if (c->weights == CONFIG_WEIGHTS_INT8)
-		gpu = "weights int8";
+	else if (weights_of(c) != BACKEND_WEIGHTS_AS_IS)
+		gpu = "weights int8, fp8 or int4";
 	if (gpu && c->backend != CONFIG_CUDA) {
 		log_error("%s is for --backend cuda", gpu);
 		return -EINVAL;

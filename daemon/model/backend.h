@@ -65,12 +65,23 @@ enum backend_kv {
 	BACKEND_KV_Q8,
 };
 
+/*
+ * What becomes of plain matrices on a device, in the order of ops.h; but for
+ * AS_IS each is another arithmetic.
+ */
+enum backend_weights {
+	BACKEND_WEIGHTS_AS_IS,
+	BACKEND_WEIGHTS_INT8, /* W8A8 */
+	BACKEND_WEIGHTS_FP8,
+	BACKEND_WEIGHTS_INT4,
+};
+
 /* How to open one; the fields that a backend does not use are ignored. */
 struct backend_options {
 	const char *model; /* path: a directory or a GGUF file */
 	uint64_t kv_bytes; /* memory for KV; 0 = a default that fits */
 	enum backend_kv kv;
-	bool weights_int8;    /* W8A8 on a device: another arithmetic */
+	enum backend_weights weights;
 	bool weights_file;    /* computed on as the file has them, for good */
 	uint32_t max_context; /* 0 = the model's own */
 	uint32_t max_tokens_per_step; /* rows of the largest batch */

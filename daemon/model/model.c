@@ -26,6 +26,7 @@ _Static_assert(KV_BLOCK == OPS_BLOCK, "one size of block");
 _Static_assert(MAX_ALT == OPS_MAX_ALT, "one limit of alternatives");
 _Static_assert(MODEL_MAX_EOS == ARCH_MAX_EOS, "one limit of end ids");
 _Static_assert(ARCH_MAX_HEAD_DIM == ROPE_MAX_DIM, "one limit of head_dim");
+_Static_assert((int)BACKEND_WEIGHTS_INT4 == (int)WEIGHTS_INT4, "one order");
 
 #define DEFAULT_ROWS 512u
 #define DEFAULT_SEQS 64u
@@ -357,7 +358,7 @@ static int open_ops(struct model *m, const struct backend_options *opt,
 
 	shape_from(&shape, &m->checkpoint.arch);
 	shape.kv = kv_type(m, opt->kv);
-	shape.weights = opt->weights_int8 ? WEIGHTS_INT8 : WEIGHTS_AS_IS;
+	shape.weights = (enum weight_use)opt->weights;
 	ret = size_kv(m, opt, &shape, &limits, &size, err);
 	if (ret)
 		return ret;

@@ -6,7 +6,7 @@
  *
  * Options used: model, kv_bytes, kv, max_context, max_tokens_per_step (0 =
  * 512), max_seqs (0 = 64), threads, ops, weights_file, progress; with a library
- * also device, gpu_memory, gpu_share, weights_int8.  kvsize.h says how the pool
+ * also device, gpu_memory, gpu_share, weights.  kvsize.h says how the pool
  * is sized, gpusize.h what a GPU has for it.  At most MODEL_MAX_LOGITS rows of
  * logits are in memory at once.
  */

@@ -70,6 +70,8 @@ enum cuda_form {
 	CUDA_W_RUNS4,	   /* -8..7, a scale for 32 columns; CUDA_RUNS */
 	CUDA_W_RUNS4_MIN,  /* 0..15, and a minimum; CUDA_RUNS */
 	CUDA_W_F16,	   /* the input is f16 as well */
+	CUDA_W_FP8_GROUPS, /* e4m3, a scale for a row and 128 columns */
+	CUDA_W_INT4_ZEROS, /* as INT4, with a zero point beside each scale */
 };
 
 /* Codes of an input: of a row, rule P1 over all of it; or P1, L 127 or 32767 */
@@ -104,11 +106,15 @@ enum cuda_end {
  */
 struct cuda_gemm_args {
 	const void *w; /* [n, k] packed and made up: layout.h */
-	/* [n], int4 [k / 128, n], made up; not of bf16 and RUNS */
+	/*
+	 * [n], of int4 and groups [k / 128, n], made up; then as many zero
+	 * points as layout_zero() has them; not of bf16, f16 and RUNS
+	 */
 	const float *scale;
-	const void *x;	  /* [.., k] bf16, f16 or codes, a row a token */
-	void *y;	  /* [tokens, ldy] of @out */
-	int n, k, tokens; /* n: any, CUDA_SWIGLU of 16; k: of 8, RUNS of 32 */
+	const void *x; /* [.., k] bf16, f16 or codes, a row a token */
+	void *y;       /* [tokens, ldy] of @out */
+	/* n: any, CUDA_SWIGLU of 16; k: of 8, RUNS of 32, GROUPS of 128 */
+	int n, k, tokens;
 	enum cuda_form form;
 	enum cuda_number out;
 	enum cuda_end end;     /* CUDA_ADD: out is CUDA_F32 */

@@ -62,8 +62,14 @@ int cuda_gemm(const struct cuda_gemm_args *args, void *stream)
 		return gemm_form<weight_int8>(args, stream);
 	case CUDA_W_FP8:
 		return gemm_form<weight_fp8>(args, stream);
+	case CUDA_W_FP8_GROUPS:
+		if (args->k % LAYOUT_GROUP)
+			return -EINVAL;
+		return gemm_form<weight_fp8_groups>(args, stream);
 	case CUDA_W_INT4:
 		return gemm_form<weight_int4>(args, stream);
+	case CUDA_W_INT4_ZEROS:
+		return gemm_form<weight_int4_zeros>(args, stream);
 	default:
 		return codes_gemm(args, stream);
 	}

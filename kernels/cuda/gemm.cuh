@@ -76,8 +76,9 @@ template <class W, int WARPS, int TILES, int STAGES> struct gemm_ring {
 		}
 	}
 
-	/* sum[tile] += the stage's four steps */
-	DEV_MEMBER void multiply(float sum[TILES][4], int stage) const
+	/* sum[tile] += the stage's four steps; @zero: of a form with them */
+	DEV_MEMBER void multiply(float sum[TILES][4], int stage,
+				 const uint32_t zero[2]) const
 	{
 		constexpr int PER = 4 / PIECES; /* fragments a piece */
 		int lane = threadIdx.x % 32;
@@ -85,7 +86,7 @@ template <class W, int WARPS, int TILES, int STAGES> struct gemm_ring {
 
 #pragma unroll
 		for (int i = 0; i < 4; i++)
-			W::unpack(a[i], piece(stage, i / PER), i % PER);
+			W::unpack(a[i], piece(stage, i / PER), i % PER, zero);
 #pragma unroll
 		for (int j = 0; j < TILES; j++) {
 			const char *t = tile(stage, j);
@@ -138,6 +139,8 @@ __global__ void __launch_bounds__(WARPS * 32)
 	const char *src = (const char *)p.w +
 			  (size_t)first * cols * W::BITS / 8 + lane * 16;
 	const float *scale = p.scale + row;
+	const float *less = scale + (size_t)cols / LAYOUT_GROUP * rows;
+	uint32_t zero[2] = {};
 	float acc[TILES][4] = {}, part[TILES][4] = {}, low = 1, high = 1;
 	float(&sum)[TILES][4] = W::GROUPED ? part : acc;
 
@@ -154,6 +157,8 @@ __global__ void __launch_bounds__(WARPS * 32)
 	}
 	if (W::SCALED || W::GROUPED)
 		low = scale[0], high = scale[8];
+	if (W::ZEROS)
+		zero[0] = as_uint(less[0]), zero[1] = as_uint(less[8]);
 	for (int s = 0; s < stages; s++) {
 		int next = s + STAGES - 1; /* into the stage read last */
 
@@ -164,12 +169,16 @@ __global__ void __launch_bounds__(WARPS * 32)
 			ring.load_tokens(p, first_token, next);
 		}
 		copy_commit();
-		ring.multiply(sum, s);
+		ring.multiply(sum, s, zero);
 		if (W::GROUPED && (s + 1) % GROUP == 0) {
 			gemm_fold<TILES>(acc, part, low, high);
 			scale += rows;
+			less += rows;
 			if (s + 1 < stages)
 				low = scale[0], high = scale[8];
+			if (W::ZEROS && s + 1 < stages)
+				zero[0] = as_uint(less[0]),
+				zero[1] = as_uint(less[8]);
 		}
 	}
 	copy_wait<0>();

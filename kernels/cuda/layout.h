@@ -73,6 +73,15 @@ DEVICE_TOO size_t layout_weight(int bits, int cols, int row, int col,
 }
 
 /*
+ * What codes of int4 are too large by, in a word: the bf16 -(128 + zero), twice
+ * (weight.cuh).  Zero points are 0..16.
+ */
+DEVICE_TOO unsigned layout_zero(unsigned zero)
+{
+	return (0xc300 | zero) * 0x10001u;
+}
+
+/*
  * Weights as codes of @bits (8, 4) are
  *	[rows / 16][k / 64][piece][lane][16 bytes], scales
  * of a stage: bytes of the A fragments (ptx.cuh, mma_s8) of its first half and

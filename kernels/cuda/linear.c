@@ -2,6 +2,7 @@
 #include "kernels/cuda/linear.h"
 
 #include "kernels/cuda/context.h"
+#include "kernels/cuda/layout.h"
 #include "kernels/cuda/place.h"
 
 #include <assert.h>
@@ -10,13 +11,28 @@
 
 /* ---- forms ---- */
 
-static enum cuda_form form_of(enum weight_type type, enum weight_use use)
+static enum cuda_form form_of(const struct weight *w, enum weight_use use)
 {
 	enum cuda_form form;
 
-	if (use == WEIGHTS_INT8 && !weight_is_packed(type))
-		return CUDA_W_ROWS8;
-	return pack_form(type, &form) ? CUDA_W_BF16 : form;
+	if (w->type == WEIGHT_FP8 && w->simple)
+		return CUDA_W_FP8;
+	if (w->type == WEIGHT_INT4 && w->simple)
+		return CUDA_W_INT4;
+	if (w->type <= WEIGHT_BF16)
+		switch (use) {
+		case WEIGHTS_INT8:
+			return CUDA_W_ROWS8;
+		case WEIGHTS_FP8:
+			return CUDA_W_FP8;
+		case WEIGHTS_INT4:
+			if (w->cols % LAYOUT_GROUP == 0)
+				return CUDA_W_INT4;
+			break;
+		case WEIGHTS_AS_IS:
+			break;
+		}
+	return pack_form(w->type, &form) ? CUDA_W_BF16 : form;
 }
 
 /* Whether the input is made into codes, and of which kind. */
@@ -39,7 +55,9 @@ static int codes_of(enum cuda_form form, enum cuda_codes *ret)
 	case CUDA_W_BF16:
 	case CUDA_W_INT8:
 	case CUDA_W_FP8:
+	case CUDA_W_FP8_GROUPS:
 	case CUDA_W_INT4:
+	case CUDA_W_INT4_ZEROS:
 	case CUDA_W_F16:
 		break;
 	}
@@ -50,13 +68,13 @@ static int codes_of(enum cuda_form form, enum cuda_codes *ret)
 static enum cuda_form part_form(const struct linear_part *parts, int nr, int i,
 				enum weight_use use)
 {
-	enum cuda_form form = form_of(parts[i].w->type, use);
+	enum cuda_form form = form_of(parts[i].w, use);
 
 	for (int k = 0; k < nr && parts[i].order == PACK_GATE; k++)
-		if (form_of(parts[k].w->type, use) != form)
+		if (form_of(parts[k].w, use) != form)
 			return CUDA_W_BF16;
 	for (int k = 0; k < nr && parts[i].order == PACK_UP; k++)
-		if (form_of(parts[k].w->type, use) != form)
+		if (form_of(parts[k].w, use) != form)
 			return CUDA_W_BF16;
 	return form;
 }
@@ -68,11 +86,12 @@ static enum cuda_number input_of(const struct linear_part *parts, int nr,
 
 	for (int i = 0; i < nr; i++) {
 		enum cuda_form form = part_form(parts, nr, i, use);
+		enum cuda_codes kind;
 
-		if (form == CUDA_W_BF16)
-			return CUDA_BF16;
 		if (form == CUDA_W_F16)
 			number = CUDA_F16;
+		else if (!codes_of(form, &kind))
+			return CUDA_BF16;
 	}
 	return number;
 }

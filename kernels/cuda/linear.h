@@ -6,8 +6,9 @@
  *
  * Matrices of one form are one on the device.  Others lie beside each other,
  * and each writes its columns of the answer.  What the input is kept in follows
- * from the forms: BF16 where one of them is, then F16, else F32, from which
- * codes are made (rule P1 of ops.h, exactly the CPU's).
+ * from the forms: BF16 where one of them is, or is multiplied as that (FP8,
+ * INT4), then F16, else F32, from which codes are made (rule P1 of ops.h,
+ * exactly the CPU's).
  */
 #ifndef KERNELS_CUDA_LINEAR_H
 #define KERNELS_CUDA_LINEAR_H

@@ -375,7 +375,7 @@ static int copy_blocks(struct ops_ctx *ctx, const struct block_copy *pairs,
 
 static uint64_t arith_of(const struct ops_ctx *ctx)
 {
-	/* FNV-1a: of the device's generation, of 8-bit KV, of W8A8 */
+	/* FNV-1a: of the device's generation, of 8-bit KV, of roundings */
 	uint64_t id = (OPS_ARITH_CUDA ^ (uint64_t)ctx->device.generation) *
 		      0x100000001b3ull;
 
@@ -383,6 +383,10 @@ static uint64_t arith_of(const struct ops_ctx *ctx)
 		id = (id ^ 0x6b763801) * 0x100000001b3ull;
 	if (ctx->shape.weights == WEIGHTS_INT8)
 		id = (id ^ 0x77386101) * 0x100000001b3ull;
+	if (ctx->shape.weights == WEIGHTS_FP8)
+		id = (id ^ 0x77667001) * 0x100000001b3ull;
+	if (ctx->shape.weights == WEIGHTS_INT4)
+		id = (id ^ 0x77693401) * 0x100000001b3ull;
 	return id;
 }
 

@@ -16,8 +16,9 @@ struct pack {
 	enum cuda_form form;
 	int rows, cols; /* rows of all that goes into it */
 	void *w;	/* [pack_bytes()], zeros at first */
-	float *scale;	/* [pack_scales()], zeros at first; RUNS: none */
-	int first_row;	/* with which both begin: 0, or of LAYOUT_ROWS */
+	/* [pack_scales()] and zero points, zeros at first; RUNS: none */
+	float *scale;
+	int first_row; /* with which both begin: 0, or of LAYOUT_ROWS */
 };
 
 size_t pack_bytes(enum cuda_form form, int rows, int cols);
@@ -41,15 +42,19 @@ struct pack_place {
 int pack_row(const struct pack_place *place, int row);
 
 /*
- * The form in which the device has the numbers of @type: packed ones code for
- * code and scale for scale, F16 as it is, F32 as bf16.  -ENOTSUP: none (Q2_K).
+ * The form in which the device has the numbers of @type: packed ones, FP8 and
+ * INT4 code for code and scale for scale, F16 as it is, F32 as bf16.  -ENOTSUP:
+ * none (Q2_K).
  */
 int pack_form(enum weight_type type, enum cuda_form *ret);
 
 /*
  * Rows [row, row + count) of @w, each as it goes.  CUDA_W_BF16 and CUDA_W_F16:
  * of any type, to nearest even; CUDA_W_ROWS8: of any type, rule P1 of ops.h
- * over a whole row; RUNS: of the types for which pack_form() says so.
+ * over a whole row; CUDA_W_FP8, CUDA_W_INT4: of blocks of these that are simple
+ * (formats.h), or rounded from F32, F16 and BF16: with a scale a row, its
+ * largest number at 448, and by weight_formats[WEIGHT_INT4]; all others: of the
+ * types for which pack_form() says so.
  * @scratch: [w->cols].  -EINVAL where the form is not made from such weights.
  */
 int pack_weight(const struct pack *p, const struct weight *w,

@@ -6,7 +6,9 @@
  *	SCALED	 the answer is multiplied by a scale of the row, at the end
  *	GROUPED	 a scale for each row and LAYOUT_GROUP columns; the chain of a
  *		 group is folded by it
- *	unpack() the i-th A fragment of a piece of 16 bytes, as bf16, exactly
+ *	ZEROS	 and a zero point
+ *	unpack() the i-th A fragment of a piece of 16 bytes, as bf16, exactly;
+ *		 @zero: of rows g and g + 8, as layout_zero() has them
  *	multiply() mma of what was unpacked with tokens of the same kind
  */
 #ifndef KERNELS_CUDA_WEIGHT_CUH
@@ -25,8 +27,9 @@ struct weight_as_bf16 {
 
 struct weight_bf16 : weight_as_bf16 {
 	static constexpr int BITS = 16;
-	static constexpr bool SCALED = false, GROUPED = false;
-	DEV void unpack(uint32_t a[4], const char *piece, int i)
+	static constexpr bool SCALED = false, GROUPED = false, ZEROS = false;
+	DEV void unpack(uint32_t a[4], const char *piece, int i,
+			const uint32_t *)
 	{
 		uint4 v = ((const uint4 *)piece)[i];
 
@@ -37,10 +40,11 @@ struct weight_bf16 : weight_as_bf16 {
 /* f16, with tokens of f16: bf16 has three places less. */
 struct weight_f16 {
 	static constexpr int BITS = 16;
-	static constexpr bool SCALED = false, GROUPED = false;
-	DEV void unpack(uint32_t a[4], const char *piece, int i)
+	static constexpr bool SCALED = false, GROUPED = false, ZEROS = false;
+	DEV void unpack(uint32_t a[4], const char *piece, int i,
+			const uint32_t *zero)
 	{
-		weight_bf16::unpack(a, piece, i);
+		weight_bf16::unpack(a, piece, i, zero);
 	}
 
 	DEV void multiply(float d[4], const uint32_t a[4], uint32_t b0,
@@ -53,8 +57,9 @@ struct weight_f16 {
 /* Two's complement. */
 struct weight_int8 : weight_as_bf16 {
 	static constexpr int BITS = 8;
-	static constexpr bool SCALED = true, GROUPED = false;
-	DEV void unpack(uint32_t a[4], const char *piece, int i)
+	static constexpr bool SCALED = true, GROUPED = false, ZEROS = false;
+	DEV void unpack(uint32_t a[4], const char *piece, int i,
+			const uint32_t *)
 	{
 		uint2 v = ((const uint2 *)piece)[i];
 
@@ -68,8 +73,9 @@ struct weight_int8 : weight_as_bf16 {
 /* e4m3: its bits in bf16's places are the value / 2^120; subnormals too. */
 struct weight_fp8 : weight_as_bf16 {
 	static constexpr int BITS = 8;
-	static constexpr bool SCALED = true, GROUPED = false;
-	DEV void unpack(uint32_t a[4], const char *piece, int i)
+	static constexpr bool SCALED = true, GROUPED = false, ZEROS = false;
+	DEV void unpack(uint32_t a[4], const char *piece, int i,
+			const uint32_t *)
 	{
 		uint2 v = ((const uint2 *)piece)[i];
 
@@ -83,18 +89,36 @@ struct weight_fp8 : weight_as_bf16 {
 	}
 };
 
-/* 0..15, less 8. */
-struct weight_int4 : weight_as_bf16 {
-	static constexpr int BITS = 4;
+/* The same with a scale for a row and 128 columns. */
+struct weight_fp8_groups : weight_fp8 {
 	static constexpr bool SCALED = false, GROUPED = true;
-	DEV void unpack(uint32_t a[4], const char *piece, int i)
+};
+
+/* 0..15, less a zero point: (128 + code) - (128 + zero). */
+struct weight_int4_zeros : weight_as_bf16 {
+	static constexpr int BITS = 4;
+	static constexpr bool SCALED = false, GROUPED = true, ZEROS = true;
+	DEV void unpack(uint32_t a[4], const char *piece, int i,
+			const uint32_t *zero)
 	{
 		uint32_t v = ((const uint32_t *)piece)[i];
 
 		for (int j = 0; j < 4; j++) /* nibbles j and j + 4 are a pair */
 			a[j] = add_bf16x2((v >> 4 * j & 0x000f000f) |
 						  0x43004300,
-					  0xc308c308);
+					  zero[j % 2]);
+	}
+};
+
+/* Less 8. */
+struct weight_int4 : weight_int4_zeros {
+	static constexpr bool ZEROS = false;
+	DEV void unpack(uint32_t a[4], const char *piece, int i,
+			const uint32_t *)
+	{
+		const uint32_t eight[2] = { 0xc308c308, 0xc308c308 };
+
+		weight_int4_zeros::unpack(a, piece, i, eight);
 	}
 };
 

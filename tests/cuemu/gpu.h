@@ -78,12 +78,13 @@ static inline void gpu_open(struct drive *d, const char *model)
 	gpu_open_kv(d, model, false);
 }
 
-/* W8A8 */
-static inline void gpu_open_int8(struct drive *d, const char *model)
+/* With plain matrices rounded. */
+static inline void gpu_open_weights(struct drive *d, const char *model,
+				    enum backend_weights weights)
 {
 	struct backend_options opt = gpu_options(model);
 
-	opt.weights_int8 = true;
+	opt.weights = weights;
 	gpu_open_opt(d, &opt);
 }
 

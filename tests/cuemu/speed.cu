@@ -151,12 +151,16 @@ static const struct {
 	const char *name;
 	int bits;
 	enum bits how;
+	int groups; /* numbers beside a row for each of its groups; 0: one */
 } forms[] = {
-	{ CUDA_W_BF16, "bf16", 16, BITS_BF16 },
-	{ CUDA_W_INT8, "int8", 8, BITS_ANY },
-	{ CUDA_W_FP8, "fp8", 8, BITS_FP8 },
-	{ CUDA_W_INT4, "int4", 4, BITS_ANY },
+	{ CUDA_W_BF16, "bf16", 16, BITS_BF16, 0 },
+	{ CUDA_W_INT8, "int8", 8, BITS_ANY, 0 },
+	{ CUDA_W_FP8, "fp8", 8, BITS_FP8, 0 },
+	{ CUDA_W_INT4, "int4", 4, BITS_ANY, 1 },
+	{ CUDA_W_FP8_GROUPS, "fp8_groups", 8, BITS_FP8, 1 },
+	{ CUDA_W_INT4_ZEROS, "int4_zeros", 4, BITS_ANY, 2 },
 };
+#define NR_FORMS ((int)(sizeof(forms) / sizeof(forms[0])))
 
 static const struct {
 	const char *name;
@@ -181,7 +185,7 @@ static bool ask_gemm(int f, int m, int tokens)
 			   (matrices[m].out == CUDA_F32 ? 4 : 2) /
 			   (matrices[m].end == CUDA_SWIGLU ? 2 : 1);
 	memory w(weights * copies, forms[f].how, 6),
-		scale((size_t)n * (k / LAYOUT_GROUP) * 4, BITS_F32, 7),
+		scale((size_t)n * (k / LAYOUT_GROUP) * 2 * 4, BITS_F32, 7),
 		x((size_t)tokens * k * 2, BITS_BF16, 8), y(out, BITS_F32, 9);
 	struct cuda_gemm_args a = {};
 	struct question q = {};
@@ -207,9 +211,9 @@ static bool ask_gemm(int f, int m, int tokens)
 	q.bytes =
 		(double)weights + (double)x.size + (add ? 2 : 1) * (double)out;
 	if (forms[f].form != CUDA_W_BF16)
-		q.bytes +=
-			4.0 * n *
-			(forms[f].form == CUDA_W_INT4 ? k / LAYOUT_GROUP : 1);
+		q.bytes += 4.0 * n *
+			   (forms[f].groups ? k / LAYOUT_GROUP * forms[f].groups
+					    : 1);
 	q.flop = 2.0 * n * k * tokens;
 	q.answer = y.at;
 	q.answer_size = out;
@@ -228,7 +232,7 @@ TEST(products)
 	if (!(here.bytes_us > 0))
 		SKIP("no ceiling to measure it by");
 	for (int tokens : { 1, 8, 32, 128 })
-		for (int f = 0; f < 4; f++)
+		for (int f = 0; f < NR_FORMS; f++)
 			for (int m = 0; m < 5; m++)
 				good &= over() || ask_gemm(f, m, tokens);
 	CHECK(good);

@@ -147,7 +147,7 @@ TEST(w8a8_keeps_to_that_as_well)
 
 		open_model(&d, i, false);
 		drive_close(&d);
-		gpu_open_int8(&d, golden_dir(i));
+		gpu_open_weights(&d, golden_dir(i), BACKEND_WEIGHTS_INT8);
 		run_whole(&d);
 		run_among(&d, 5);
 		same();

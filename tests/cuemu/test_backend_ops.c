@@ -258,7 +258,8 @@ TEST(w8a8_is_near_the_weights_it_was_made_of)
 		ROW(path);
 		drive_open(&ref, path, "ref", 1);
 		opt = gpu_options(path);
-		opt.weights_int8 = opt.each_op = true;
+		opt.weights = BACKEND_WEIGHTS_INT8;
+		opt.each_op = true;
 		gpu_open_opt(&gpu, &opt);
 		CHECK(gpu.be->info.arith != ref.be->info.arith);
 		p.ref = model_forward(ref.be);

@@ -21,10 +21,26 @@ struct form {
 };
 
 static const struct form forms[] = {
-	{ "bf16", CUDA_W_BF16, 16 }, { "int8", CUDA_W_INT8, 8 },
-	{ "fp8", CUDA_W_FP8, 8 },    { "int4", CUDA_W_INT4, 4 },
+	{ "bf16", CUDA_W_BF16, 16 },
+	{ "int8", CUDA_W_INT8, 8 },
+	{ "fp8", CUDA_W_FP8, 8 },
+	{ "int4", CUDA_W_INT4, 4 },
 	{ "f16", CUDA_W_F16, 16 },
+	{ "fp8 groups", CUDA_W_FP8_GROUPS, 8 },
+	{ "int4 zeros", CUDA_W_INT4_ZEROS, 4 },
 };
+
+static bool is_grouped(enum cuda_form form)
+{
+	return form == CUDA_W_INT4 || form == CUDA_W_FP8_GROUPS ||
+	       form == CUDA_W_INT4_ZEROS;
+}
+
+/* 0..16, other for each group */
+static int zero_of(enum cuda_form form, int row, int group)
+{
+	return form == CUDA_W_INT4_ZEROS ? (row * 7 + group * 5) % 17 : 8;
+}
 
 /* The value of a code. */
 static double decode(enum cuda_form form, int code)
@@ -37,11 +53,13 @@ static double decode(enum cuda_form form, int code)
 	case CUDA_W_INT8:
 		return (int8_t)code;
 	case CUDA_W_FP8:
+	case CUDA_W_FP8_GROUPS:
 		return (code & 128 ? -1 : 1) *
 		       ldexp(exponent ? fraction + 8 : fraction,
 			     (exponent ? exponent : 1) - 10);
 	case CUDA_W_INT4:
-		return code - 8;
+	case CUDA_W_INT4_ZEROS:
+		return code; /* less its zero */
 	case CUDA_W_F16:
 		return f16_to_f32((uint16_t)code);
 	default:
@@ -58,10 +76,10 @@ static int encode(enum cuda_form form, float v)
 		return to_bf16(v);
 	if (form == CUDA_W_F16)
 		return f32_to_f16(v);
-	if (form == CUDA_W_INT4)
+	if (form == CUDA_W_INT4 || form == CUDA_W_INT4_ZEROS)
 		return (int)lrintf(v * 7.5f + 7.5f);
 	code = (int)floorf(v * 128) & 255;
-	return form == CUDA_W_FP8 && (code & 127) == 127 ? 0 : code;
+	return form != CUDA_W_INT8 && (code & 127) == 127 ? 0 : code;
 }
 
 /* Random weights, packed, and as float64. */
@@ -74,11 +92,17 @@ struct fixture {
 
 	explicit fixture(const struct form &f)
 		: form(f), w((size_t)N * K * f.bits / 8),
-		  scale((size_t)N * K / LAYOUT_GROUP), y((size_t)T * N),
+		  scale((size_t)N * K / LAYOUT_GROUP * 2), y((size_t)T * N),
 		  x((size_t)T * K), want((size_t)N * K)
 	{
 		for (size_t i = 0; i < scale.host.size(); i++)
 			scale[i] = 0.01f * (1.5f + noise(9, i));
+		for (int i = 0; form.form == CUDA_W_INT4_ZEROS &&
+				i < N * (K / LAYOUT_GROUP);
+		     i++)
+			scale[N * (K / LAYOUT_GROUP) + i] = as_float(
+				layout_zero((unsigned)zero_of(form.form, i % N,
+							      i / N)));
 		memset(w.host.data(), 0, w.host.size());
 		for (int r = 0; r < N; r++)
 			for (int c = 0; c < K; c++)
@@ -102,15 +126,17 @@ struct fixture {
 		size_t i = (size_t)r * K + c;
 		int shift, code = encode(form.form, noise(7, i));
 		size_t at = layout_weight(form.bits, K, r, c, &shift);
-		bool grouped = form.form == CUDA_W_INT4;
+		int group = c / LAYOUT_GROUP;
 
 		w[at] = (char)(w[at] | code << shift);
 		if (form.bits == 16)
 			w[at + 1] = (char)(code >> 8);
 		want[i] = decode(form.form, code);
+		if (form.bits == 4)
+			want[i] -= zero_of(form.form, r, group);
 		if (form.bits != 16)
 			want[i] *=
-				scale[grouped ? c / LAYOUT_GROUP * N + r : r];
+				scale[is_grouped(form.form) ? group * N + r : r];
 	}
 
 	struct cuda_gemm_args args(int first, int tokens, void *out)
@@ -276,6 +302,8 @@ TEST(warps_tiles_and_stages_change_no_bit)
 	other_instances<weight_fp8>(forms[2]);
 	other_instances<weight_int4>(forms[3]);
 	other_instances<weight_f16>(forms[4]);
+	other_instances<weight_fp8_groups>(forms[5]);
+	other_instances<weight_int4_zeros>(forms[6]);
 }
 
 TEST(an_answer_in_16_bits_is_the_one_in_F32_rounded)

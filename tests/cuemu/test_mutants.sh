@@ -57,6 +57,8 @@ try . gemm gemm.cuh 's/copy_wait<STAGES - 2>/copy_wait<STAGES - 1>/' "a wait one
 try . gemm gemm.cuh 's/int next = s + STAGES - 1/int next = s + STAGES/' "a stage refilled while it is read"
 try + gemm gemm.cuh 's/bool take = token < p.tokens/bool take = true/' "a read past the last token"
 try . gemm gemm.cuh 's/scale += rows;//' "a group's scale for the next"
+try . gemm gemm.cuh 's/less += rows;//' "a group's zero point for the next"
+try . gemm weight.cuh 's/zero\[j % 2\]/zero[0]/' "the zero point of another row"
 try . gemm ends.cuh 's/if (token < p.tokens)//' "a write past the last token"
 try . gemm gemm.cu 's/(args->tokens + 8 \* TILES - 1)/args->tokens/' "too few tiles for the tokens"
 try . gemm layout.h 's/((chunk ^ (row \& 7)) << 4)/(chunk << 4)/' "a tile without swizzle"

@@ -60,14 +60,16 @@ static const struct qz_form {
 	  "\"format\":\"pack-quantized\",\"config_groups\":{\"group_0\":{"
 	  "\"weights\":{\"num_bits\":4,\"type\":\"int\",\"symmetric\":false,"
 	  "\"strategy\":\"group\",\"group_size\":128}}}" },
+	{ "plain", NULL }, /* BF16 */
 };
-#define NR_QZ (sizeof(qz_forms) / sizeof(qz_forms[0]))
+#define NR_QZ	 (sizeof(qz_forms) / sizeof(qz_forms[0]) - 1)
+#define QZ_PLAIN NR_QZ /* the last one */
 
 /* A file in the making: its header, and its data. */
 struct qz_file {
 	const char *form;
 	char json[1 << 16];
-	uint8_t data[1 << 20];
+	uint8_t data[2 << 20];
 	size_t json_size, size;
 };
 
@@ -132,7 +134,7 @@ static inline void qz_plain(struct qz_file *f, const char *name,
 			    float base, float divisor)
 {
 	size_t n = (size_t)a * (b ? b : 1);
-	static uint8_t bytes[QZ_VOCAB * QZ_DIM];
+	static uint8_t bytes[QZ_FFN * QZ_DIM];
 	uint8_t *to = qz_tensor(f, name, type, a, b,
 				n * (strcmp(type, "F32") ? 2 : 4));
 
@@ -193,7 +195,9 @@ static inline void qz_matrix(struct qz_file *f, const char *base, uint32_t rows,
 
 	for (int i = 0; i < 8; i++)
 		snprintf(name[i], sizeof(name[i]), "%s.%s", base, end[i]);
-	if (!strcmp(f->form, "fp8-tensor")) {
+	if (!strcmp(f->form, "plain")) {
+		qz_plain(f, name[0], "BF16", rows, cols, 0, 1024);
+	} else if (!strcmp(f->form, "fp8-tensor")) {
 		char input[128];
 
 		snprintf(input, sizeof(input), "%s.input_scale", base);
@@ -255,10 +259,10 @@ static inline void qz_config(const char *quantization)
 		 "\"hidden_size\":%u,\"intermediate_size\":%u,"
 		 "\"num_hidden_layers\":%u,\"num_attention_heads\":%u,"
 		 "\"num_key_value_heads\":%u,\"max_position_embeddings\":512,"
-		 "\"rms_norm_eps\":1e-5,\"rope_theta\":10000.0,"
-		 "\"quantization_config\":{%s}}",
+		 "\"rms_norm_eps\":1e-5,\"rope_theta\":10000.0%s%s%s}",
 		 QZ_VOCAB, QZ_DIM, QZ_FFN, QZ_LAYERS, QZ_HEADS, QZ_KV,
-		 quantization);
+		 quantization ? ",\"quantization_config\":{" : "",
+		 quantization ? quantization : "", quantization ? "}" : "");
 	scratch_write("config.json", json, strlen(json));
 }
 

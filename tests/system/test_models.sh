@@ -77,7 +77,7 @@ done
 like "--weights fast: it serves" "${ids[0]}" '^[0-9]+( [0-9]+){59}$'
 is "--weights file gives the same ids" "${ids[*]:3}" "${ids[*]:0:3}"
 ERR=$("$B/llmd" --model "$TMP/q4.gguf" --weights slow 2>&1)
-is "--weights slow: one line" "$ERR" "llmd: weights: 'slow' is none of fast|file|int8 (llmd --help lists all)"
+is "--weights slow: one line" "$ERR" "llmd: weights: 'slow' is none of fast|file|int8|fp8|int4 (llmd --help lists all)"
 
 # ---- the model that ships, as one file ----------------------------------
 if model=$(shipped_model) && [[ -x $B/llmd ]]; then

@@ -21,7 +21,7 @@ DIM, FFN, HEADS, KV, HEAD, LAYERS, VOCAB, EPS, THETA = 256, 384, 4, 1, 64, 2, 96
 MATRICES = [("self_attn.q_proj", HEADS * HEAD, DIM), ("self_attn.k_proj", KV * HEAD, DIM), ("self_attn.v_proj", KV * HEAD, DIM),
             ("self_attn.o_proj", DIM, HEADS * HEAD), ("mlp.gate_proj", FFN, DIM), ("mlp.up_proj", FFN, DIM), ("mlp.down_proj", DIM, FFN)]
 IDS = [(7 * i * i + 3 * i + 1) % VOCAB for i in range(40)]
-FORMS = ["fp8-tensor", "fp8-block", "fp8-channel", "fbgemm", "gptq", "gptq-v2-row", "awq", "packed", "packed-zeros"]
+FORMS = ["fp8-tensor", "fp8-block", "fp8-channel", "fbgemm", "gptq", "gptq-v2-row", "awq", "packed", "packed-zeros", "plain"]
 
 
 def stream(name, n):
@@ -98,6 +98,8 @@ def fp8(x, N, K, form):
 
 def matrix(form, base, N, K):
     x = f"{form}/{base}"
+    if form == "plain":
+        return small(x + ".weight", (N, K), 1024)
     if form == "gptq":
         return gptq(x, N, K, 128, 1)
     if form == "gptq-v2-row":
