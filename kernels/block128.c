@@ -20,19 +20,30 @@ void block128_put_fp8(void *block, float scale, const uint8_t code[BLOCK128])
 	memcpy(p + 4, code, BLOCK128);
 }
 
+/* Its nibbles in the lower halves of eight bytes. */
+static uint64_t spread(uint32_t word)
+{
+	uint64_t u = word;
+
+	u = (u | u << 16) & 0x0000ffff0000ffff;
+	u = (u | u << 8) & 0x00ff00ff00ff00ff;
+	return (u | u << 4) & 0x0f0f0f0f0f0f0f0f;
+}
+
 /* As Q4_K has them: of 64 codes the first 32 in the low nibbles. */
 void block128_put_int4(void *block, float scale, uint8_t zero,
-		       const uint8_t code[BLOCK128])
+		       const uint32_t word[BLOCK128 / 8])
 {
 	uint8_t *p = block;
 
 	memset(p, 0, INT4_HEAD);
 	memcpy(p, &scale, 4);
 	p[4] = zero;
-	for (uint32_t i = 0; i < BLOCK128 / 2; i++) {
-		const uint8_t *c = code + i / 32 * 64 + i % 32;
+	for (uint32_t i = 0; i < BLOCK128 / 16; i++) {
+		const uint32_t *w = word + i / 4 * 8 + i % 4;
+		uint64_t pairs = spread(w[0]) | spread(w[4]) << 4;
 
-		p[INT4_HEAD + i] = (uint8_t)(c[0] | c[32] << 4);
+		memcpy(p + INT4_HEAD + 8 * i, &pairs, 8);
 	}
 }
 
@@ -127,17 +138,19 @@ void quantize_fp8(const float *src, void *dst, size_t n)
 /* Without a zero point of its own: 8, and the largest number is at code 0. */
 void quantize_int4(const float *src, void *dst, size_t n)
 {
-	uint8_t *p = dst, code[BLOCK128];
+	uint8_t *p = dst;
 
 	for (size_t i = 0; i < n; i += BLOCK128, p += INT4_BYTES) {
 		float top = largest(src + i);
 		float inverse = fabsf(top) < LEAST ? 0 : -8 / top;
+		uint32_t word[BLOCK128 / 8] = { 0 };
 
 		for (uint32_t j = 0; j < BLOCK128; j++) {
 			float c = src[i + j] * inverse + 8.5f;
 
-			code[j] = c < 15 ? (uint8_t)c : 15;
+			word[j / 8] |= (c < 15 ? (uint32_t)c : 15)
+				       << 4 * (j % 8);
 		}
-		block128_put_int4(p, inverse != 0 ? top / -8 : 0, 8, code);
+		block128_put_int4(p, inverse != 0 ? top / -8 : 0, 8, word);
 	}
 }

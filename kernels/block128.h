@@ -11,10 +11,13 @@
 
 #define BLOCK128 128u
 
-/* One block, to memory of any alignment; codes of INT4 are 0..15. */
+/*
+ * One block, to memory of any alignment; codes of INT4 are eight a word, from
+ * its lowest bits on.
+ */
 void block128_put_fp8(void *block, float scale, const uint8_t code[BLOCK128]);
 void block128_put_int4(void *block, float scale, uint8_t zero,
-		       const uint8_t code[BLOCK128]);
+		       const uint32_t word[BLOCK128 / 8]);
 
 /* The zero point of an INT4 block; its scale is split_int4()'s. */
 uint8_t block128_zero(const void *block);

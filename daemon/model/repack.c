@@ -10,7 +10,8 @@
 #include <errno.h>
 #include <string.h>
 
-#define TILE BLOCK128
+#define TILE  BLOCK128
+#define WORDS (TILE / 8)
 
 /* From which bit on AWQ keeps the code of row (0..7). */
 static const uint8_t awq_shift[8] = { 0, 16, 4, 20, 8, 24, 12, 28 };
@@ -44,43 +45,65 @@ int repack_fp8(const struct repack_fp8 *r, void *dst)
 	return nan ? -EDOM : 0;
 }
 
-/* Eight codes of row @n of the tile. */
-static void eight_columns(uint32_t w, uint8_t *code)
+/* Bits @mask of @b change places with those of @a that are @shift higher. */
+static void exchange(uint32_t *a, uint32_t *b, uint32_t shift, uint32_t mask)
 {
-	for (uint32_t i = 0; i < 8; i++)
-		code[i] = w >> 4 * i & 15;
+	uint32_t t = (*a >> shift ^ *b) & mask;
+
+	*b ^= t;
+	*a ^= t << shift;
 }
 
-/* Rows from @row on, @nr of them, and columns from @col on. */
+/* Eight words of eight codes: code j of word i becomes code i of word j. */
+static void transpose(uint32_t w[8])
+{
+	for (uint32_t i = 0; i < 4; i++)
+		exchange(w + i, w + i + 4, 16, 0x0000ffff);
+	for (uint32_t i = 0; i < 8; i += i % 4 ? 3 : 1)
+		exchange(w + i, w + i + 2, 8, 0x00ff00ff);
+	for (uint32_t i = 0; i < 8; i += 2)
+		exchange(w + i, w + i + 1, 4, 0x0f0f0f0f);
+}
+
+/* Eight columns from word @at on, words @step apart, into words of rows. */
+static void eight_rows(const uint8_t *word, uint64_t at, uint64_t step,
+		       uint32_t to, uint32_t tile[8][WORDS])
+{
+	uint32_t w[8];
+
+	for (uint32_t k = 0; k < 8; k++)
+		w[k] = word_at(word, at + k * step);
+	transpose(w);
+	for (uint32_t n = 0; n < 8; n++)
+		tile[n][to] = w[awq_shift[n] / 4];
+}
+
+/* Rows from @row on, @nr of them, and columns from @col on, eight a word. */
 static void take_tile(const struct repack_int4 *r, uint32_t row, uint32_t nr,
-		      uint32_t col, uint8_t code[TILE][TILE])
+		      uint32_t col, uint32_t tile[TILE][WORDS])
 {
 	uint64_t rows = r->rows, at;
 
 	switch (r->order) {
 	case REPACK_GPTQ:
-		for (uint32_t k = 0; k < TILE; k += 8) {
-			at = (col + k) / 8 * rows + row;
+		for (uint32_t k = 0; k < WORDS; k++) {
+			at = (col / 8 + k) * rows + row;
 			for (uint32_t n = 0; n < nr; n++)
-				eight_columns(word_at(r->word, at + n),
-					      code[n] + k);
+				tile[n][k] = word_at(r->word, at + n);
 		}
 		break;
 	case REPACK_AWQ:
-		for (uint32_t k = 0; k < TILE; k++) {
-			at = (col + k) * (rows / 8) + row / 8;
-			for (uint32_t n = 0; n < nr; n++)
-				code[n][k] = word_at(r->word, at + n / 8) >>
-						     awq_shift[n % 8] &
-					     15;
+		for (uint32_t k = 0; k < WORDS; k++) {
+			at = (col + 8 * k) * (rows / 8) + row / 8;
+			for (uint32_t n = 0; n < nr; n += 8)
+				eight_rows(r->word, at + n / 8, rows / 8, k,
+					   tile + n);
 		}
 		break;
 	case REPACK_ROWS:
 		for (uint32_t n = 0; n < nr; n++) {
 			at = ((uint64_t)row + n) * (r->cols / 8) + col / 8;
-			for (uint32_t k = 0; k < TILE; k += 8)
-				eight_columns(word_at(r->word, at + k / 8),
-					      code[n] + k);
+			memcpy(tile[n], r->word + 4 * at, sizeof(tile[n]));
 		}
 		break;
 	}
@@ -90,7 +113,7 @@ void repack_int4(const struct repack_int4 *r, void *dst)
 {
 	uint32_t bytes = weight_formats[WEIGHT_INT4].block_bytes;
 	uint32_t blocks = r->cols / BLOCK128, groups = r->cols / r->group;
-	uint8_t code[TILE][TILE];
+	uint32_t tile[TILE][WORDS];
 
 	for (uint32_t row = 0; row < r->rows; row += TILE) {
 		uint32_t nr = r->rows - row < TILE ? r->rows - row : TILE;
@@ -98,14 +121,14 @@ void repack_int4(const struct repack_int4 *r, void *dst)
 		for (uint32_t b = 0; b < blocks; b++) {
 			uint8_t *p = dst;
 
-			take_tile(r, row, nr, b * TILE, code);
+			take_tile(r, row, nr, b * TILE, tile);
 			p += ((uint64_t)row * blocks + b) * bytes;
 			for (uint32_t n = 0; n < nr; n++, p += blocks * bytes) {
 				uint64_t at = ((uint64_t)row + n) * groups +
 					      b * TILE / r->group;
 
 				block128_put_int4(p, r->scale[at], r->zero[at],
-						  code[n]);
+						  tile[n]);
 			}
 		}
 	}

@@ -14,14 +14,11 @@ struct gemm_tiles;
 struct weight;
 
 /* Bytes of the rows made F32, where no matrix is wider than @cols. */
-size_t fp8_panel_bytes(uint32_t cols);
+size_t fp8_panel_bytes_avx2(uint32_t cols);
 
-/* As gemm_rows(), over the @tiles of F32; @panel: fp8_panel_bytes(). */
-void fp8_rows(const struct gemm_tiles *tiles, const struct weight *w,
-	      uint32_t first, uint32_t end, const float *x, size_t ldx,
-	      uint32_t tokens, float *y, size_t ldy, float *panel);
-
-/* Row @row of @w as F32. */
-void fp8_widen_avx2(const struct weight *w, uint32_t row, float *out);
+/* As gemm_rows(), over the @tiles of F32; @panel: fp8_panel_bytes_avx2(). */
+void fp8_rows_avx2(const struct gemm_tiles *tiles, const struct weight *w,
+		   uint32_t first, uint32_t end, const float *x, size_t ldx,
+		   uint32_t tokens, float *y, size_t ldy, float *panel);
 
 #endif

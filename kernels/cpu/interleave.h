@@ -4,8 +4,9 @@
  * lanes) or 16: a group, block by block of the type.  First what scales, row by
  * row, in the order of the type's bytes in formats.h (F16 as they are, MXFP4's
  * exponent as the F32 it stands for, INT4's zero as the minimum it stands for,
- * scales and minima of 6 bits a byte each), then the high bits, then the low ones: vectors of four bytes of each row, row
- * r's at 4r.  It takes 0 to 4 % more memory than the rows did.
+ * scales and minima of 6 bits a byte each), then the high bits, then the low
+ * ones: vectors of four bytes of each row, row r's at 4r.  It takes 0 to 4 %
+ * more memory than the rows did.
  */
 #ifndef CPU_INTERLEAVE_H
 #define CPU_INTERLEAVE_H

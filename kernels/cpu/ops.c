@@ -64,7 +64,7 @@ static int take_packed(struct ops_ctx *ctx, struct cpu_state *s)
 	/* rows of any type, 256 numbers at a time; the widest has 8 bits */
 	uint32_t cols = (host_widest(&ctx->shape) + 255) / 256 * 256;
 	size_t panel = packed_group_bytes(WEIGHT_Q8_0, cols, PACKED_UNIT);
-	size_t widened = fp8_panel_bytes(cols);
+	size_t widened = fp8_panel_bytes_avx2(cols);
 
 	for (int wide = 0; wide < 2; wide++) {
 		s->packed_x[wide] =

@@ -54,9 +54,9 @@ void cpu_some_product(struct ops_ctx *ctx, uint32_t thread,
 			    s->packed_x[weight_formats[w->type].wide], tokens,
 			    y->data, y->ld, s->panel[thread]);
 	else if (w->type == WEIGHT_FP8)
-		fp8_rows(&s->kernels.gemm[WEIGHT_F32], w, first, end, x->data,
-			 x->ld, tokens, y->data, y->ld,
-			 (float *)(void *)s->panel[thread]);
+		fp8_rows_avx2(&s->kernels.gemm[WEIGHT_F32], w, first, end,
+			      x->data, x->ld, tokens, y->data, y->ld,
+			      (float *)(void *)s->panel[thread]);
 	else
 		gemm_rows(&s->kernels.gemm[w->type], w, first, end, x->data,
 			  x->ld, tokens, y->data, y->ld);

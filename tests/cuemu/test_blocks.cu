@@ -89,6 +89,7 @@ struct matrix {
 		std::vector<float> v(c.k);
 		uint64_t at = (uint64_t)r * c.k;
 		uint8_t code[BLOCK128];
+		uint32_t word[BLOCK128 / 8];
 
 		for (int i = 0; i < c.k; i++)
 			v[i] = noise(3, at + i) * 0.2f * (float)(1 + r % 5);
@@ -110,14 +111,16 @@ struct matrix {
 				code[i] = (uint8_t)(int)floorf(f * 128);
 				if ((code[i] & 127) == 127)
 					code[i] = 0;
-				if (c.type == WEIGHT_INT4)
-					code[i] = (uint8_t)(f * 8 + 8);
+				if (i % 8 == 0)
+					word[i / 8] = 0;
+				word[i / 8] |= (uint32_t)(f * 8 + 8)
+					       << 4 * (i % 8);
 			}
 			if (c.type == WEIGHT_FP8)
 				block128_put_fp8(to + 132 * b, s, code);
 			else
 				block128_put_int4(to + 72 * b, s, (uint8_t)zero,
-						  code);
+						  word);
 		}
 	}
 
