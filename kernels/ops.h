@@ -173,7 +173,8 @@ struct ops_device {
 /*
  * Weights of a layer.  Matrices as in the file, [rows = outputs][cols =
  * inputs]; vectors are F32.  Optional ones may be NULL (vectors) as said.
- * An op set copies this struct; what it points to is borrowed until close().
+ * An op set copies this struct; what it points to is borrowed until close(), by
+ * one with device() until all is loaded.
  */
 struct ops_layer {
 	const float *attn_norm; /* [dim] */

@@ -421,6 +421,7 @@ static int load(struct model *m, const struct backend_options *opt,
 		struct err *err)
 {
 	const struct arch *a = &m->checkpoint.arch;
+	int ret;
 
 	m->rope = calloc((size_t)m->be.info.context * a->head_dim,
 			 sizeof(*m->rope));
@@ -431,7 +432,10 @@ static int load(struct model *m, const struct backend_options *opt,
 		return err_set(err, -ENOMEM, "%s: no memory for a step of %u",
 			       opt->model, m->max_rows);
 	rope_fill(&a->rope, a->head_dim, m->be.info.context, m->rope);
-	return hand_over(m, opt, err);
+	ret = hand_over(m, opt, err);
+	if (m->forward.ops->device)
+		weights_done(&m->weights);
+	return ret;
 }
 
 /* What the directory or the file is called, without ".gguf". */

@@ -28,10 +28,16 @@ int weights_init(struct weights *w, const struct tensors *tensors,
 	return 0;
 }
 
-void weights_deinit(struct weights *w)
+void weights_done(struct weights *w)
 {
 	for (uint32_t i = 0; i < w->nr_made; i++)
 		free(w->made[i]);
+	w->nr_made = 0;
+}
+
+void weights_deinit(struct weights *w)
+{
+	weights_done(w);
 	free(w->made);
 	free(w->used);
 	memset(w, 0, sizeof(*w));

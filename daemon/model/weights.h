@@ -28,6 +28,8 @@ int weights_init(struct weights *w, const struct tensors *tensors,
 		 const struct quant *quant, struct err *err);
 /* Undo it; harmless on an empty one. */
 void weights_deinit(struct weights *w);
+/* Nobody reads matrices that were repacked any more: their memory goes. */
+void weights_done(struct weights *w);
 
 /*
  * The matrix @name, [rows, cols], of a type that kernels know, into *ret
