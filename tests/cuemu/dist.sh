@@ -10,8 +10,13 @@ build=$1 most=$((60 << 20))
 stage=$(mktemp -d)
 trap 'rm -rf "$stage"' EXIT
 root=$stage/llm-gpu
-mkdir -p "$root/gpu" "$root/lib" "$root/models"
+mkdir -p "$root/gpu" "$root/lib" "$root/models" "$root/tests/cuemu" "$root/tests/system" "$root/tests/data"
 cp -r models/manpages-2m "$root/models/"
+# what the tests read, and those that are scripts, where they find each other
+cp -r tests/data/models tests/data/gguf "$root/tests/data/"
+[[ ! -d tests/data/quantized ]] || cp -r tests/data/quantized "$root/tests/data/"
+cp tests/cuemu/check-gpu tests/cuemu/test_backend_llmd.sh tests/cuemu/peers.py "$root/tests/cuemu/"
+cp tests/system/lib.sh "$root/tests/system/"
 for f in llmd llm llmctl; do cp -L "$build/$f" "$root/"; done
 for f in libllm-cuda.so libllmclient.so.0; do cp -L "$build/$f" "$root/lib/"; done
 # what is not glibc's
@@ -19,7 +24,6 @@ ldd "$root/llmd" "$root/llm" "$root/llmctl" | awk '$2 == "=>" && $3 ~ /^\// { pr
 	grep -vE '/lib(c|m|dl|rt|pthread|llmclient)\.so' | xargs -r cp -Lt "$root/lib"
 cp "$build"/gpu/* "$root/gpu/"
 strip --strip-unneeded "$root"/llm* "$root"/lib/* "$root"/gpu/*
-cp tests/cuemu/check-gpu "$root/check-gpu.sh"
 cat >"$root/run" <<'END'
 #!/bin/sh
 # run llmd|llm|llmctl ...
@@ -33,9 +37,10 @@ cat >"$root/check-gpu" <<END
 # the kernels' tests and their speed on the GPU of this machine; BUDGET= seconds
 cd "\$(dirname "\$0")" || exit 2
 export LLM_COMMIT=$(git rev-parse --short HEAD 2>/dev/null || echo unknown)
-exec ./check-gpu.sh gpu gpu-ledger.jsonl
+export LLM_BUILD=. LD_LIBRARY_PATH=\$PWD/lib\${LD_LIBRARY_PATH:+:\$LD_LIBRARY_PATH}
+exec tests/cuemu/check-gpu gpu lib/libllm-cuda.so gpu-ledger.jsonl
 END
-chmod +x "$root/run" "$root/check-gpu" "$root/check-gpu.sh"
+chmod +x "$root/run" "$root/check-gpu"
 # each program has all kernels in it: a window over two of them finds them again
 XZ_OPT=--lzma2=preset=6,dict=64MiB tar -C "$stage" --sort=name --owner=0 --group=0 -cJf "$build/llm-gpu.tar.xz" llm-gpu
 size=$(stat -c %s "$build/llm-gpu.tar.xz")

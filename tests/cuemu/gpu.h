@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * gpu.h - a backend over the CUDA op set, as llmd opens it: the library is
- * loaded, its kernels are emulated, its runtime is fake (runtime.h).
+ * loaded, its kernels are emulated, its runtime is fake (runtime.h).  Or the
+ * library that LLM_CUDA_LIBRARY names, on a GPU: `make check-gpu`.
  */
 #ifndef CUEMU_GPU_H
 #define CUEMU_GPU_H
@@ -16,7 +17,10 @@ static inline const char *gpu_library(void)
 {
 	static char path[256];
 	const char *build = getenv("LLM_BUILD");
+	const char *real = getenv("LLM_CUDA_LIBRARY");
 
+	if (real)
+		return real;
 	snprintf(path, sizeof(path), "%s/cuemu/libllm-cuda.so",
 		 build ? build : "build");
 	return path;
@@ -43,6 +47,8 @@ static inline void gpu_reset(void)
 {
 	void (*reset)(void);
 
+	if (getenv("LLM_CUDA_LIBRARY"))
+		return;
 	*(void **)(void *)&reset = gpu_symbol("fake_cuda_reset");
 	reset();
 }

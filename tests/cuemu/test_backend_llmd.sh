@@ -1,11 +1,13 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: MIT
-# A slow test: llmd --backend cuda, on emulated kernels and a CUDA runtime that is the host:
-# who loads the library, what is said where no GPU can be had, and that no stream
-# is lost where one fails.
+# A slow test: llmd --backend cuda, on emulated kernels and a CUDA runtime that is the host,
+# or on a GPU with the library LLM_CUDA_LIBRARY: who loads the library, what is said
+# where no GPU can be had, and that no stream is lost where one fails or its engine is killed.
 set -u
 . "$(dirname "$0")/../system/lib.sh"
-lib=$B/cuemu/libllm-cuda.so
+lib=${LLM_CUDA_LIBRARY:-$B/cuemu/libllm-cuda.so}
+emulated=1 kills=1 streams=2
+[[ -z ${LLM_CUDA_LIBRARY:-} ]] || emulated=0 kills=5 streams=16
 model=tests/data/models/llama3-gqa-bf16
 [[ -x $LLM && -x $B/llmd ]] || skip_all "no llmd in $B"
 [[ -e $lib ]] || skip_all "not built: wants a C++ compiler and x86-64"
@@ -31,13 +33,34 @@ else
 	ok "the keeper has not loaded the library"
 fi
 like "the engine has" "$(cat "/proc/$(engine)/maps")" libllm-cuda
+
+# streams that are under way when their engine is killed
+for ((k = 1; k <= kills; k++)); do
+	before=$(engine)
+	for ((i = 0; i < streams; i++)); do
+		"$LLM" run --socket "$SOCK" --ids "5 6 7 8 9 10 11" -n 40 --ignore-eos --format ids --temperature 0 \
+			>"$TMP/$i" 2>&1 &
+		runs[i]=$!
+	done
+	sleep 0.1
+	kill -KILL "$before"
+	wait "${runs[@]}"
+	lost=0
+	for ((i = 0; i < streams; i++)); do
+		[[ $(<"$TMP/$i") == "$greedy" ]] || lost=$((lost + 1))
+	done
+	is "kill $k: streams with other tokens" "$lost" 0
+	is "kill $k: another engine serves" "$([[ $(engine) == "$before" ]] || echo yes)" yes
+done
 stop
 is "it ends with 0" "$RC" 0
 
 # F32 and BF16 choose alike here; where they must, test_backend.c says
-serve --backend cpu --model $model --threads "$THREADS" || finish
+serve --backend cpu --model "$model" --threads "$THREADS" || finish
 is "the CPU has the same greedy tokens" "$(ids --temperature 0)" "$greedy"
 stop
+
+((emulated)) || finish
 
 # ---- a GPU that fails ---------------------------------------------------
 # each engine's does after as many pieces of work as are a few steps
