@@ -7,8 +7,7 @@
 template <int DIM, bool Q8>
 static int attention_run(const struct cuda_attention_args *args, void *stream)
 {
-	dim3 grid(args->max_work,
-		  args->nr_kv_heads * CUDA_ATTENTION_SPLIT(DIM));
+	dim3 grid(args->nr_work, args->nr_kv_heads * CUDA_ATTENTION_SPLIT(DIM));
 
 	return launch(attention<DIM, Q8>, grid, 32,
 		      attention_room<DIM, Q8>::ALL, *args, stream);
@@ -23,7 +22,7 @@ static int attention_of(const struct cuda_attention_args *args, void *stream)
 
 int cuda_attention(const struct cuda_attention_args *args, void *stream)
 {
-	if (args->max_work < 1 || args->nr_kv_heads < 1 ||
+	if (args->nr_work < 1 || args->nr_kv_heads < 1 ||
 	    args->nr_heads % args->nr_kv_heads || args->window < 0)
 		return -EINVAL;
 	switch (args->head_dim) {

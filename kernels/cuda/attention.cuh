@@ -553,7 +553,7 @@ DEV void attention_store(const struct cuda_attention_args &p,
 	}
 }
 
-/* grid = max_work, nr_kv_heads * SPLIT */
+/* grid = nr_work, nr_kv_heads * SPLIT */
 template <int DIM, bool Q8>
 __global__ void __launch_bounds__(32)
 	attention(const struct cuda_attention_args p)
@@ -568,7 +568,7 @@ __global__ void __launch_bounds__(32)
 
 	pdl_wait();
 	pdl_go();
-	if ((int)blockIdx.x >= p.plan->nr_work)
+	if (p.work[blockIdx.x].seq < 0)
 		return;
 	t = attention_take<DIM, Q8>(p);
 	if (t.first >= t.end)

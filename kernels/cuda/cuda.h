@@ -170,7 +170,7 @@ int cuda_qkv(const struct cuda_qkv_args *args, void *stream);
 
 /* What one warp of each KV head (SPLIT of them) does. */
 struct cuda_attention_work {
-	int seq, row; /* the unit: its sequence, and the first of its rows */
+	int seq, row; /* the unit: its sequence (< 0: nothing), its first row */
 	int place;    /* among the units that are divided; -1: it is not */
 	int part; /* of these: tiles part * tiles_per_warp .. of what it sees */
 };
@@ -180,7 +180,6 @@ struct cuda_attention_work {
  * may stay as they are.
  */
 struct cuda_attention_plan {
-	int nr_work; /* W */
 	int table_stride;
 	int max_tiles;	    /* of the longest context that is divided */
 	int tiles_per_warp; /* of what is divided; free: it changes no bit */
@@ -203,8 +202,8 @@ struct cuda_attention_args {
 	void *out;    /* [T, nr_heads, head_dim] of @number */
 	size_t block_stride; /* from a block to the next, in uint16_t */
 	int nr_heads, nr_kv_heads;
-	int max_work; /* CTAs for each head: those that have no work leave */
-	float scale;  /* of the model, times log2(e) */
+	int nr_work; /* W: CTAs for each head */
+	float scale; /* of the model, times log2(e) */
 	enum cuda_number number;
 	int head_dim; /* 16, 32, 64, 80, 96, 128, 256 */
 	int window;   /* a token sees itself and window - 1 before; 0: all */

@@ -138,11 +138,10 @@ static size_t write_down(struct image *m, uint32_t *host, const struct step *s,
 	m->work = (const void *)dev;
 	plan_step(&m->limits, s, work, &plan);
 	assert(plan.nr_work <= m->max_work);
-	/* the rest is read by nobody */
-	memset(work + plan.nr_work, 0,
+	/* the rest: sequence -1 */
+	memset(work + plan.nr_work, 0xff,
 	       (m->max_work - plan.nr_work) * sizeof(*work));
 	*numbers = (struct cuda_attention_plan){
-		.nr_work = (int)plan.nr_work,
 		.table_stride = (int)put_table(&w, s),
 		.max_tiles = (int)plan.divided_tiles,
 		.tiles_per_warp = (int)plan.tiles_per_warp,

@@ -298,9 +298,8 @@ static bool ask_attention(int seqs, int queries, int context, int per_warp)
 	const attention_case c(seqs, queries, context, tiles, per_warp);
 	const int tokens = seqs * queries, nr_work = (int)c.work_.size();
 	const size_t rows = (size_t)c.units * KV_HEADS * tiles * 16;
-	const std::vector<cuda_attention_plan> numbers = {
-		{ nr_work, c.blocks, tiles, per_warp }
-	};
+	const std::vector<cuda_attention_plan> numbers = { { c.blocks, tiles,
+							     per_warp } };
 	const size_t one = (size_t)tokens * HEADS * HEAD_DIM * 2;
 	memory kv(c.kv_size * c.copies, BITS_BF16, 10), q(one, BITS_BF16, 11),
 		out(one, BITS_ANY, 12), part(rows * HEAD_DIM * 4, BITS_ANY, 13),
@@ -336,7 +335,7 @@ static bool ask_attention(int seqs, int queries, int context, int per_warp)
 	a.block_stride = (size_t)2 * KV_HEADS * layout_kv_bytes(HEAD_DIM) / 2;
 	a.nr_heads = HEADS;
 	a.nr_kv_heads = KV_HEADS;
-	a.max_work = nr_work;
+	a.nr_work = nr_work;
 	a.scale = 0.0883883f * 1.442695f;
 	a.number = CUDA_BF16;
 	a.head_dim = HEAD_DIM;

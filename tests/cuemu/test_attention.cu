@@ -162,7 +162,7 @@ struct fixture {
 	 */
 	bool run(const int *first, const int *nr, int tiles_per_warp)
 	{
-		int row = 0, units = 0, before = 0, longest = 0;
+		int row = 0, units = 0, before = 0;
 
 		nr_work = 0;
 		for (int s = 0; s < SEQS; s++) {
@@ -180,12 +180,9 @@ struct fixture {
 		q.send();
 		start.send();
 		len.send();
-		/* what is not to be done: of the longest, folded too early */
-		for (int i = 0; i < MAX_WORK; i++)
-			if (i >= nr_work)
-				work[i] = { 4, 0, work[longest].place, 0 };
-			else if (work[i].seq == 4 && !work[i].row)
-				longest = i;
+		/* some have nothing to do */
+		for (int i = nr_work; i < MAX_WORK; i++)
+			work[i] = { -(1 << 28), 0, 0, 0 };
 		work.send();
 		return launch_it(tiles_per_warp);
 	}
@@ -207,7 +204,7 @@ struct fixture {
 	{
 		struct cuda_attention_args a = {};
 
-		plan[0] = { nr_work, STRIDE, max_tiles, tiles_per_warp };
+		plan[0] = { STRIDE, max_tiles, tiles_per_warp };
 		plan.send();
 
 		a.q = q.device;
@@ -225,8 +222,7 @@ struct fixture {
 		a.block_stride = block_stride;
 		a.nr_heads = heads;
 		a.nr_kv_heads = KV_HEADS;
-		/* some have nothing to do */
-		a.max_work = nr_work + 3 < MAX_WORK ? nr_work + 3 : MAX_WORK;
+		a.nr_work = nr_work + 3 < MAX_WORK ? nr_work + 3 : MAX_WORK;
 		a.scale = (float)(LOG2_E / sqrt(dim));
 		a.number = CUDA_F32;
 		a.head_dim = dim;
@@ -597,7 +593,7 @@ TEST(attention_refuses_what_it_cannot_run)
 	args.nr_heads = 7; /* of 2 KV heads */
 	CHECK_EQ(cuda_attention(&args, NULL), -EINVAL);
 	args = f.args(1);
-	args.max_work = 0;
+	args.nr_work = 0;
 	CHECK_EQ(cuda_attention(&args, NULL), -EINVAL);
 	args = f.args(1);
 	args.head_dim = 48;
