@@ -20,9 +20,12 @@
 #define DEV	   static __device__ __forceinline__
 #define DEV_MEMBER __device__ __forceinline__
 
-extern __shared__ uint4 ptx_dynamic_smem[];
+extern __shared__ __align__(1024) uint4 ptx_dynamic_smem[];
 
-/* Where the CTA's dynamic shared memory begins; there is no other kind. */
+/*
+ * Where the CTA's dynamic shared memory begins, at a multiple of 1024; there is
+ * no other kind.
+ */
 DEV char *smem_base()
 {
 	return (char *)ptx_dynamic_smem;
@@ -218,5 +221,7 @@ DEV void pdl_go()
 #elif !defined(CUEMU_H)
 #error "on a host: compile with -include tests/cuemu/cuemu.h, it has the twins"
 #endif
+
+#include "kernels/cuda/ptx_sm90.cuh"
 
 #endif

@@ -18,7 +18,9 @@
  *     is a runtime, runtime.h), and a thread that ends without it is reported;
  *   - threads and CTAs run in an order that emu::schedule names: a right kernel
  *     gives the same bits in each;
- *   - ldmatrix counts bank conflicts.
+ *   - ldmatrix counts bank conflicts;
+ *   - a product of a warpgroup is done when it is waited for: until then its
+ *     sums are NaN, and what it reads may not change (twins_sm90.h).
  *
  * What it does not see: speed; races inside a warp between two barriers where
  * the order happens to be kind; the order of memory between CTAs, which run one

@@ -15,7 +15,9 @@
 #include <cstdint>
 #include <cstdio>
 #include <cstring>
+#include <deque>
 #include <functional>
+#include <memory>
 #include <utility>
 #include <vector>
 #include <sys/mman.h>
@@ -57,7 +59,7 @@ struct site {
 	int line;
 };
 
-enum thread_state { READY, AT_BARRIER, AT_WARP, AT_PDL_WAIT, DONE };
+enum thread_state { READY, AT_BARRIER, AT_WARP, AT_EVENT, AT_PDL_WAIT, DONE };
 
 struct copy {
 	void *dst;
@@ -75,6 +77,14 @@ struct thread {
 	unsigned nr_groups; /* of copies, committed */
 	size_t nr_landed;
 	std::vector<copy> copies; /* in the order they were started */
+	size_t nr_seen;		  /* of those landed, by the tensor core too */
+	std::function<bool()> event; /* what it waits for AT_EVENT */
+};
+
+/* Work of a warp that goes on beside it. */
+struct task {
+	std::function<void()> finish;
+	unsigned group;
 };
 
 /* A collective that gathers its lanes. */
@@ -83,9 +93,12 @@ struct warp {
 	site at;
 	const void *in[32];
 	void *out[32];
+	unsigned nr_groups;	    /* of tasks, committed */
+	std::deque<task> tasks;	    /* in the order they were started */
+	std::shared_ptr<void> unit; /* what a twin keeps with it */
 };
 
-/* 0: in order, 1: backward, others: shuffled by it */
+/* 0: in order, 1: backward, others: shuffled by it, warps far apart */
 inline unsigned schedule = 0;
 /* What went wrong in the last launch; empty after a clean one. */
 inline char report[512];
@@ -101,6 +114,8 @@ inline char *smem, *smem_end;
 inline thread *current; /* NULL: the scheduler */
 inline std::vector<thread> threads;
 inline std::vector<warp> warps;
+/* which 16 bytes of shared memory hold a copy not made seen since (see()) */
+inline std::vector<bool> unseen;
 inline char *stacks;
 inline void *scheduler_sp;
 inline sigjmp_buf crashed;
@@ -196,6 +211,17 @@ inline void barrier(site at)
 	yield();
 }
 
+/* Until @event is so; others make it so. */
+inline void wait_for(site at, std::function<bool()> event)
+{
+	if (event())
+		return;
+	current->event = event;
+	current->state = AT_EVENT;
+	current->at = at;
+	yield();
+}
+
 inline void put_out_of_sight(bool out)
 {
 	if (hidden != out)
@@ -225,6 +251,11 @@ inline void pass_pdl_wait()
 
 /* ---- asynchronous copies of 16 bytes */
 
+inline size_t chunk_of(const void *dst)
+{
+	return (size_t)((const char *)dst - smem) / 16;
+}
+
 inline void copy_start(void *dst, const void *src)
 {
 	if (hidden && src) /* it may read at once */
@@ -247,6 +278,29 @@ inline void copy_land(unsigned left)
 			memcpy(c.dst, c.src, 16);
 		else
 			memset(c.dst, 0, 16);
+		unseen[chunk_of(c.dst)] = true;
+	}
+}
+
+/* What this thread's copies have brought is seen by tasks as well. */
+inline void see()
+{
+	thread &t = *current;
+
+	for (; t.nr_seen < t.nr_landed; t.nr_seen++)
+		unseen[chunk_of(t.copies[t.nr_seen].dst)] = false;
+}
+
+/* ---- tasks */
+
+/* Of the warp at hand, by one of its lanes. */
+inline void finish_tasks(unsigned left)
+{
+	warp &w = warps[current->id / 32];
+
+	while (!w.tasks.empty() && w.tasks.front().group + left < w.nr_groups) {
+		w.tasks.front().finish();
+		w.tasks.pop_front();
 	}
 }
 
@@ -304,6 +358,9 @@ inline void order(std::vector<unsigned> &list, size_t n, uint64_t &luck)
 	if (overlap && !current->waited)
 		fail("CTA (%u,%u,%u) thread %u ended without pdl_wait()", cta.x,
 		     cta.y, cta.z, current->id);
+	if (!warps[current->id / 32].tasks.empty())
+		fail("CTA (%u,%u,%u) thread %u ended with products in flight",
+		     cta.x, cta.y, cta.z, current->id);
 	current->state = DONE;
 	for (;;)
 		yield();
@@ -362,20 +419,38 @@ inline void begin_cta(unsigned n)
 	}
 }
 
+/*
+ * Where the order is shuffled, some warps sleep for a while: others come far
+ * ahead of them.  A bit each, anew at the pass @pass.
+ */
+inline uint32_t who_is_awake(uint32_t before, unsigned pass, uint64_t &luck)
+{
+	if (schedule < 2 || pass % 64)
+		return before;
+	luck = luck * 6364136223846793005u + 1442695040888963407u;
+	return (uint32_t)(luck >> 32);
+}
+
 inline void run_cta(uint64_t &luck)
 {
 	unsigned n = block.x * block.y * block.z, done = 0, waiting, early;
+	uint32_t awake = ~0u;
 	std::vector<unsigned> turns;
 	bool moved;
 
 	memset(smem, 0xff, (size_t)(smem_end - smem));
+	unseen.assign((size_t)(smem_end - smem) / 16, false);
 	begin_cta(n);
-	while (done < n && !report[0]) {
+	for (unsigned pass = 0; done < n && !report[0]; pass++) {
 		moved = false;
 		waiting = early = 0;
+		awake = who_is_awake(awake, pass, luck);
 		order(turns, n, luck);
 		for (unsigned i : turns) {
-			if (threads[i].state == READY) {
+			if (threads[i].state == AT_EVENT && threads[i].event())
+				threads[i].state = READY;
+			if (threads[i].state == READY &&
+			    (awake >> i / 32 % 32 & 1)) {
 				current = &threads[i];
 				emu_switch(&scheduler_sp, current->sp);
 				current = NULL;
@@ -389,6 +464,8 @@ inline void run_cta(uint64_t &luck)
 		}
 		if (waiting == n)
 			pass_barrier();
+		else if (!moved && done < n && awake != ~0u)
+			awake = ~0u;
 		else if (!moved && early)
 			pass_pdl_wait();
 		else if (!moved && done < n)

@@ -20,6 +20,10 @@
  */
 inline int mma_bits = -1;
 
+/* The same of wgmma; WGMMA_AS_MMA: what mma has. */
+#define WGMMA_AS_MMA -2
+inline int wgmma_bits = WGMMA_AS_MMA;
+
 inline float mma_widen(uint32_t bf16)
 {
 	uint32_t u = bf16 << 16;
@@ -30,7 +34,8 @@ inline float mma_widen(uint32_t bf16)
 }
 
 /* c + the sum of a[i] * b[i] */
-inline float mma_element(float c, const float a[16], const float b[16])
+inline float mma_element(float c, const float a[16], const float b[16],
+			 int bits = mma_bits)
 {
 	double p[17], exact = 0, sum = 0;
 	int top = -1000;
@@ -41,7 +46,7 @@ inline float mma_element(float c, const float a[16], const float b[16])
 		p[i] = (double)a[i] * b[i];
 	for (double v : p)
 		exact += v;
-	if (mma_bits < 0 || !std::isfinite(exact))
+	if (bits < 0 || !std::isfinite(exact))
 		return (float)exact;
 	for (double v : p)
 		if (v != 0)
@@ -49,11 +54,11 @@ inline float mma_element(float c, const float a[16], const float b[16])
 	if (top == -1000)
 		return (float)exact;
 	for (double v : p)
-		sum += std::trunc(std::ldexp(v, 23 + mma_bits - top));
+		sum += std::trunc(std::ldexp(v, 23 + bits - top));
 	r = (float)sum; /* |sum| < 2^(29+n), exact in double: now to 24 bits */
 	if (std::fabs((double)r) > std::fabs(sum))
 		r = std::nextafterf(r, 0);
-	return std::ldexp(r, top - 23 - mma_bits);
+	return std::ldexp(r, top - 23 - bits);
 }
 
 #endif

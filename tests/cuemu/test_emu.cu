@@ -83,6 +83,127 @@ static void never_waits(const wrong_args p)
 	copy_commit();
 }
 
+/* A product of a warpgroup with zeros, what is wrong said by name. */
+struct group {
+	float d[16][4] = {};
+	uint32_t a[4] = {};
+
+	group()
+	{
+		for (int i = 0; i < 128 * 128; i += 128 * 16)
+			*(uint4 *)(smem_base() + i + threadIdx.x * 16) = {};
+		__syncthreads();
+	}
+
+	void start(int at = 0)
+	{
+		wgmma(d, a, wgmma_tile(smem_base() + at));
+	}
+
+	void end(const wrong_args p)
+	{
+		wgmma_commit();
+		wgmma_wait<0>();
+		p.out[threadIdx.x % 64] = d[0][0];
+	}
+};
+
+static void no_fence(const wrong_args p)
+{
+	group g;
+
+	g.start();
+	g.end(p);
+}
+
+static void another_warp_another_tile(const wrong_args p)
+{
+	group g;
+
+	wgmma_fence();
+	g.start(threadIdx.x < 96 ? 0 : 32);
+	g.end(p);
+}
+
+static void crooked_tile(const wrong_args p)
+{
+	group g;
+
+	wgmma_fence();
+	g.start(128);
+	g.end(p);
+}
+
+static void fragment_too_early(const wrong_args p)
+{
+	group g;
+
+	wgmma_fence();
+	g.start();
+	g.a[0] = 1;
+	g.end(p);
+}
+
+static void sum_too_early(const wrong_args p)
+{
+	group g;
+
+	wgmma_fence();
+	g.start();
+	g.d[3][2] = 1;
+	g.end(p);
+}
+
+static void tile_too_early(const wrong_args p)
+{
+	group g;
+
+	wgmma_fence();
+	g.start();
+	wgmma_commit();
+	*(uint32_t *)(smem_base() + threadIdx.x * 128) = 1;
+	__syncthreads();
+	g.end(p);
+}
+
+static void copy_unseen(const wrong_args p)
+{
+	group g;
+
+	copy_async(smem_base() + threadIdx.x * 16, p.in + threadIdx.x % 64 * 8);
+	copy_commit();
+	copy_wait<0>();
+	__syncthreads();
+	wgmma_fence();
+	g.start();
+	g.end(p);
+}
+
+static void product_unwaited(const wrong_args)
+{
+	group g;
+
+	wgmma_fence();
+	g.start();
+	wgmma_commit();
+}
+
+static void no_barrier_there(const wrong_args)
+{
+	mbarrier_arrive((uint64_t *)smem_base());
+}
+
+static void barrier_never_full(const wrong_args)
+{
+	uint64_t *bar = (uint64_t *)smem_base();
+
+	if (threadIdx.x == 0)
+		mbarrier_start(bar, 33);
+	__syncthreads();
+	mbarrier_arrive(bar);
+	mbarrier_wait(bar, 0);
+}
+
 static const struct wrong wrongs[] = {
 	{ "a lane is missing from a shuffle", lost_lane, 32, 16, "deadlock" },
 	{ "a lane is not in its own mask", not_in_its_mask, 32, 16, "mask" },
@@ -97,6 +218,26 @@ static const struct wrong wrongs[] = {
 	{ "a row that is not aligned", crooked_row, 32, 1024, "lane 0 is not" },
 	{ "a copy that is never waited for", never_waits, 32, 512,
 	  "in flight" },
+	{ "a product without a fence", no_fence, 128, 1 << 14, "a fence" },
+	{ "warps of a warpgroup with two tiles", another_warp_another_tile, 128,
+	  1 << 15, "warpgroup diverged" },
+	{ "a warpgroup of two warps", no_fence, 64, 1 << 14, "four warps" },
+	{ "a tile that is not aligned", crooked_tile, 128, 1 << 15,
+	  "a multiple of 1024" },
+	{ "a fragment written in flight", fragment_too_early, 128, 1 << 14,
+	  "a fragment changed" },
+	{ "a sum written in flight", sum_too_early, 128, 1 << 14,
+	  "accumulators changed" },
+	{ "a tile written in flight", tile_too_early, 128, 1 << 14,
+	  "a tile changed" },
+	{ "a copy that the tensor core does not see", copy_unseen, 128, 1 << 14,
+	  "not made seen" },
+	{ "a product that is never waited for", product_unwaited, 128, 1 << 14,
+	  "products in flight" },
+	{ "a barrier that was never started", no_barrier_there, 32, 16,
+	  "never started" },
+	{ "a barrier that is never full", barrier_never_full, 32, 16,
+	  "deadlock" },
 };
 
 TEST(a_wrong_kernel_is_reported)
@@ -168,6 +309,28 @@ TEST(a_copy_lands_when_it_is_waited_for_and_not_before)
 	out.fetch();
 	for (int i = 0; i < 64; i++)
 		CHECK(out[i] == mma_widen(in[i * 8]));
+}
+
+static void read_too_early(const wrong_args p)
+{
+	group g;
+
+	wgmma_fence();
+	g.start();
+	wgmma_commit();
+	p.out[threadIdx.x % 64] = g.d[1][1];
+	wgmma_wait<0>();
+}
+
+TEST(a_product_is_NaN_until_it_is_waited_for)
+{
+	array<float> out(64);
+
+	CHECK(ran(launch(read_too_early, 1, 128, 1 << 14,
+			 wrong_args{ out.device, NULL }, NULL)));
+	out.fetch();
+	for (float f : out.host)
+		CHECK(f != f);
 }
 
 /* rows STEP * 16 bytes apart: 8 fall into one group of banks, or into eight */

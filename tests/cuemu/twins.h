@@ -376,6 +376,8 @@ DEV void pdl_go()
 {
 }
 
+#include "tests/cuemu/twins_sm90.h"
+
 /* ---- the host's calls */
 
 template <class Args> struct emu_launch {
