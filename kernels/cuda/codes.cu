@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * codes.cu - which instance of codes.cuh runs: by the form and the number of
- * tokens, as in gemm.cu.
+ * tokens, as in gemm.cu.  Of runs none of many tokens goes to gemm_sm90.cuh:
+ * folding each 32 products by its scales takes the time, not the products.
  */
 #include "kernels/cuda/codes.cuh"
 
@@ -37,6 +38,8 @@ int codes_gemm(const struct cuda_gemm_args *args, void *stream)
 {
 	switch (args->form) {
 	case CUDA_W_ROWS8:
+		if (args->many && args->tokens >= args->many)
+			return cuda_gemm_sm90(args, 0, stream);
 		return codes_of<8, 0, false, false>(args, stream);
 	case CUDA_W_RUNS8:
 		return codes_of<8, 32, false, false>(args, stream);

@@ -89,6 +89,7 @@ struct ops_ctx {
 	struct ops_shape shape;
 	struct ops_limits limits;
 	struct device device;
+	int many;	   /* of cuda_gemm_args, as this device may */
 	struct pool *pool; /* owned: threads that pack weights */
 	struct upload upload;
 	struct image image;

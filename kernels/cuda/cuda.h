@@ -101,6 +101,15 @@ enum cuda_end {
 #define CUDA_GEMM_TOKENS 128 /* with one pass over the weights */
 
 /*
+ * From how many tokens on the kernel of sm_90a runs, where it may.  Below the
+ * ridge (by the ceilings of research, 184 tokens of bf16; of 8 bits 92, of 4
+ * bits 46) a product waits for its weights, which the other kernel reads once
+ * up to CUDA_GEMM_TOKENS and with more CTAs; above it is the faster one by what
+ * wgmma has over mma.  No GPU has measured where they cross.
+ */
+#define CUDA_GEMM_MANY (CUDA_GEMM_TOKENS + 1)
+
+/*
  * y[token][row] = sum over k of x[token][k] * w[row][k] (+ bias[row]), ended
  * as @end says; n rows, of which CUDA_SWIGLU makes half as many.
  */
@@ -120,10 +129,18 @@ struct cuda_gemm_args {
 	enum cuda_end end;     /* CUDA_ADD: out is CUDA_F32 */
 	const float *bias;     /* optional: [n] */
 	const uint32_t *x_row; /* optional: [tokens] the row of x of each */
-	int ldy; /* numbers from a row of y to the next; 0: n, or n / 2 */
+	int ldy;  /* numbers from a row of y to the next; 0: n, or n / 2 */
+	int many; /* so many tokens are for cuda_gemm_sm90(); 0: never */
 };
 
 int cuda_gemm(const struct cuda_gemm_args *args, void *stream);
+
+/*
+ * The same by the kernel for many tokens of sm_90a (gemm_sm90.cuh), not of RUNS
+ * (-EINVAL).  @tile: tokens of a CTA, 128, 256, or 0: as it sees fit.  Only
+ * cuda_gemm() checks the sizes.
+ */
+int cuda_gemm_sm90(const struct cuda_gemm_args *args, int tile, void *stream);
 
 /* How keys and values are kept. */
 enum cuda_kv {

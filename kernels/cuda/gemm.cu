@@ -5,7 +5,8 @@
  *
  * Few tokens want many CTAs with deep rings (the copies in flight are what
  * fills the memory's latency); many want wide CTAs, as each reads all tokens
- * from L2.  Depths keep a CTA within 100 KiB of shared memory.
+ * from L2.  Depths keep a CTA within 100 KiB of shared memory.  Where the
+ * caller says that it may, many tokens go to gemm_sm90.cuh.
  */
 #include "kernels/cuda/gemm.cuh"
 
@@ -25,6 +26,8 @@ static int gemm_run(const struct cuda_gemm_args *args, void *stream)
 template <class W>
 static int gemm_form(const struct cuda_gemm_args *args, void *stream)
 {
+	if (args->many && args->tokens >= args->many)
+		return cuda_gemm_sm90(args, 0, stream);
 	if (args->tokens <= 8)
 		return gemm_run<W, 2, 1, 8>(args, stream);
 	if (args->tokens <= 32)

@@ -103,21 +103,6 @@ template <class W, int WARPS, int TILES, int STAGES> struct gemm_ring {
 	}
 };
 
-/* acc += part by the group's scales of rows g and g + 8; part begins anew */
-template <int TILES>
-DEV void gemm_fold(float acc[TILES][4], float part[TILES][4], float low,
-		   float high)
-{
-#pragma unroll
-	for (int j = 0; j < TILES; j++)
-#pragma unroll
-		for (int c = 0; c < 4; c++) {
-			acc[j][c] =
-				fmaf(part[j][c], c < 2 ? low : high, acc[j][c]);
-			part[j][c] = 0;
-		}
-}
-
 /*
  * grid = rows (made up) / (16 * WARPS), tokens / (8 * TILES) upward; k a
  * multiple of 8
@@ -171,7 +156,7 @@ __global__ void __launch_bounds__(WARPS * 32)
 		copy_commit();
 		ring.multiply(sum, s, zero);
 		if (W::GROUPED && (s + 1) % GROUP == 0) {
-			gemm_fold<TILES>(acc, part, low, high);
+			weight_fold<TILES>(acc, part, low, high);
 			scale += rows;
 			less += rows;
 			if (s + 1 < stages)

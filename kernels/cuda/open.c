@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "kernels/cuda/open.h"
 
+#include "kernels/cuda/agree.h"
 #include "kernels/cuda/choose.h"
 #include "kernels/cuda/context.h"
 #include "kernels/cuda/load.h"
@@ -107,6 +108,8 @@ int open_cuda(const struct ops_shape *shape, const struct ops_limits *limits,
 	ctx->limits = l;
 	ctx->block_bytes = sizes_block_bytes(shape);
 	ret = device_open(&ctx->device, l.device, err);
+	if (!ret)
+		ret = agree_many(&ctx->device, &ctx->many, err);
 	if (!ret)
 		ret = take_all(ctx, err);
 	if (ret) {

@@ -10,6 +10,9 @@
  *	unpack() the i-th A fragment of a piece of 16 bytes, as bf16, exactly;
  *		 @zero: of rows g and g + 8, as layout_zero() has them
  *	multiply() mma of what was unpacked with tokens of the same kind
+ *	start()	 the same by wgmma, for many tokens (gemm_sm90.cuh), there also
+ *	sum	 what a chain is, and
+ *	CODES	 whether tokens are codes as well
  */
 #ifndef KERNELS_CUDA_WEIGHT_CUH
 #define KERNELS_CUDA_WEIGHT_CUH
@@ -18,10 +21,18 @@
 
 /* All but f16 multiply as bf16. */
 struct weight_as_bf16 {
+	typedef float sum;
+	static constexpr bool CODES = false;
 	DEV void multiply(float d[4], const uint32_t a[4], uint32_t b0,
 			  uint32_t b1)
 	{
 		mma(d, a, b0, b1);
+	}
+
+	template <int TILES>
+	DEV void start(float (&d)[TILES][4], const uint32_t a[4], uint64_t b)
+	{
+		wgmma(d, a, b);
 	}
 };
 
@@ -39,6 +50,8 @@ struct weight_bf16 : weight_as_bf16 {
 
 /* f16, with tokens of f16: bf16 has three places less. */
 struct weight_f16 {
+	typedef float sum;
+	static constexpr bool CODES = false;
 	static constexpr int BITS = 16;
 	static constexpr bool SCALED = false, GROUPED = false, ZEROS = false;
 	DEV void unpack(uint32_t a[4], const char *piece, int i,
@@ -51,6 +64,12 @@ struct weight_f16 {
 			  uint32_t b1)
 	{
 		mma_f16(d, a, b0, b1);
+	}
+
+	template <int TILES>
+	DEV void start(float (&d)[TILES][4], const uint32_t a[4], uint64_t b)
+	{
+		wgmma_f16(d, a, b);
 	}
 };
 
@@ -121,5 +140,20 @@ struct weight_int4 : weight_int4_zeros {
 		weight_int4_zeros::unpack(a, piece, i, eight);
 	}
 };
+
+/* acc += part by the group's scales of rows g and g + 8; part begins anew */
+template <int TILES>
+DEV void weight_fold(float acc[TILES][4], float part[TILES][4], float low,
+		     float high)
+{
+#pragma unroll
+	for (int j = 0; j < TILES; j++)
+#pragma unroll
+		for (int c = 0; c < 4; c++) {
+			acc[j][c] =
+				fmaf(part[j][c], c < 2 ? low : high, acc[j][c]);
+			part[j][c] = 0;
+		}
+}
 
 #endif

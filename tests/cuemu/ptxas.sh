@@ -3,7 +3,7 @@
 # ptxas.sh LOG...: what `ptxas -v` said while it compiled, a line a kernel:
 # registers a thread for each machine, its name, and what it spills (of the
 # machine where that is most).  A spill, or any other use of local memory, is an
-# error.
+# error, and so are products of a warpgroup that wait for each other.
 cat "$@" | { c++filt 2>/dev/null || cat; } | awk '
 	/Compiling entry function/ {
 		split($0, part, "\047")
@@ -33,6 +33,10 @@ cat "$@" | { c++filt 2>/dev/null || cat; } | awk '
 			if ($i == "Used")
 				used[name, arch] = $(i + 1)
 	}
+	/wgmma.mma_async instructions are serialized/ {
+		print
+		serial++
+	}
 	END {
 		for (j = 1; j <= nr_archs; j++)
 			printf "%8s", archs[j]
@@ -43,5 +47,5 @@ cat "$@" | { c++filt 2>/dev/null || cat; } | awk '
 			printf "  %s, %d bytes spill stores, %d bytes spill loads\n", names[i], stores[names[i]], loads[names[i]]
 		}
 		print nr + 0 " kernels, " (bad ? bad " use" : "none uses") " local memory"
-		exit nr == 0 || bad > 0
+		exit nr == 0 || bad + serial > 0
 	}'

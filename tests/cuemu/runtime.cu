@@ -390,6 +390,7 @@ static int later(void *stream, std::function<bool()> work)
 	fake_cuda.launches++;
 	put(s, { nullptr, [=] {
 			s->kernels = true;
+			wgmma_bits = fake_cuda.wgmma_differs ? 1 : WGMMA_AS_MMA;
 			return work() ? cudaSuccess : stuck(emu::report);
 		} });
 	return 0;

@@ -43,6 +43,7 @@ struct fake_cuda {
 	 * "launch": of a kernel while a graph is captured); NULL: none
 	 */
 	const char *refuse;
+	int wgmma_differs; /* it rounds inside a sum otherwise than mma */
 	/* counted: set to 0 at will */
 	long allocations; /* of device and pinned memory */
 	long launches, copies_in, copies_out, graphs, graph_launches, waits;

@@ -159,8 +159,17 @@ static const struct {
 	{ CUDA_W_INT4, "int4", 4, BITS_ANY, 1 },
 	{ CUDA_W_FP8_GROUPS, "fp8_groups", 8, BITS_FP8, 1 },
 	{ CUDA_W_INT4_ZEROS, "int4_zeros", 4, BITS_ANY, 2 },
+	{ CUDA_W_ROWS8, "w8a8", 8, BITS_ANY, 0 },
 };
 #define NR_FORMS ((int)(sizeof(forms) / sizeof(forms[0])))
+
+/* Bytes of an input row. */
+static size_t input_bytes(enum cuda_form form, int k)
+{
+	return form == CUDA_W_ROWS8
+		       ? (size_t)(k / LAYOUT_STAGE) * layout_input(0)
+		       : (size_t)k * 2;
+}
 
 static const struct {
 	const char *name;
@@ -175,18 +184,46 @@ static const struct {
 	{ "head", VOCAB, DIM, CUDA_STORE, CUDA_F32 },
 };
 
-static bool ask_gemm(int f, int m, int tokens)
+/* The fastest of what cuBLASLt offers for this product of bf16, or 0. */
+static double peer_us(const void *w, const void *x, int n, int k, int tokens)
+{
+	memory y((size_t)tokens * n * 2, BITS_ANY, 24);
+	struct product p;
+	double best = 0;
+
+	if (!y.at || !cublaslt_open() ||
+	    !product_make(&p, n, k, tokens, CUDA_R_16BF))
+		return 0;
+	for (int algo = 0; algo < p.nr_found && algo < 3; algo++) {
+		struct timing t = time_of(
+			[&](int) {
+				return product_run(&p, algo, w, x, y.at,
+						   here.stream);
+			},
+			1);
+
+		if (t.ok && (best == 0 || t.us < best))
+			best = t.us;
+	}
+	return best;
+}
+
+/* @many: as in struct cuda_gemm_args */
+static bool ask_gemm(int f, int m, int tokens, int many)
 {
 	const int n = matrices[m].n, k = matrices[m].k;
 	const size_t weights = (size_t)n * k * forms[f].bits / 8;
 	const int copies = copies_of(weights);
 	const bool add = matrices[m].end == CUDA_ADD;
+	const bool codes = forms[f].form == CUDA_W_ROWS8;
 	const size_t out = (size_t)tokens * n *
 			   (matrices[m].out == CUDA_F32 ? 4 : 2) /
 			   (matrices[m].end == CUDA_SWIGLU ? 2 : 1);
 	memory w(weights * copies, forms[f].how, 6),
 		scale((size_t)n * (k / LAYOUT_GROUP) * 2 * 4, BITS_F32, 7),
-		x((size_t)tokens * k * 2, BITS_BF16, 8), y(out, BITS_F32, 9);
+		x(tokens * input_bytes(forms[f].form, k),
+		  codes ? BITS_F32 : BITS_BF16, 8),
+		y(out, BITS_F32, 9);
 	struct cuda_gemm_args a = {};
 	struct question q = {};
 
@@ -204,7 +241,8 @@ static bool ask_gemm(int f, int m, int tokens)
 	a.form = forms[f].form;
 	a.out = matrices[m].out;
 	a.end = matrices[m].end;
-	q.kernel = "gemm";
+	a.many = many;
+	q.kernel = many ? "gemm_sm90" : "gemm";
 	q.fmt = forms[f].name;
 	q.shape = std::string("\"of\":\"") + matrices[m].name + "\"," +
 		  shape({ { "n", n }, { "k", k }, { "t", tokens } });
@@ -214,15 +252,37 @@ static bool ask_gemm(int f, int m, int tokens)
 		q.bytes += 4.0 * n *
 			   (forms[f].groups ? k / LAYOUT_GROUP * forms[f].groups
 					    : 1);
-	q.flop = 2.0 * n * k * tokens;
+	/* integers go twice as fast */
+	q.flop = (codes ? 1.0 : 2.0) * n * k * tokens;
 	q.answer = y.at;
 	q.answer_size = out;
 	q.sum = add ? y.at : NULL;
 	q.sum_size = out;
+	if (many && forms[f].form == CUDA_W_BF16)
+		q.peer_us = peer_us(w.at, x.at, n, k, tokens);
 	return ask(q, copies, [&](int copy) {
 		a.w = w.as<char>(weights * copy);
 		return cuda_gemm(&a, here.stream);
 	});
+}
+
+/* Those of a layer; by both kernels where the ridge may be. */
+TEST(products_of_many_tokens)
+{
+	bool good = true;
+	int many = here.arch == 90;
+
+	if (!(here.bytes_us > 0))
+		SKIP("no ceiling to measure it by");
+	for (int tokens : { 2048, 256, 512, 8192 })
+		for (int f = 0; f < NR_FORMS; f++)
+			for (int m = 0; m < 4; m++) {
+				good &= over() || ask_gemm(f, m, tokens, many);
+				if (many && tokens == 256)
+					good &= over() ||
+						ask_gemm(f, m, tokens, 0);
+			}
+	CHECK(good);
 }
 
 TEST(products)
@@ -234,7 +294,7 @@ TEST(products)
 	for (int tokens : { 1, 8, 32, 128 })
 		for (int f = 0; f < NR_FORMS; f++)
 			for (int m = 0; m < 5; m++)
-				good &= over() || ask_gemm(f, m, tokens);
+				good &= over() || ask_gemm(f, m, tokens, 0);
 	CHECK(good);
 }
 

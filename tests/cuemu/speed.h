@@ -168,6 +168,7 @@ struct question {
 	size_t answer_size;
 	void *sum; /* what it adds to, or NULL: 0 before an answer is judged */
 	size_t sum_size;
+	double peer_us; /* of cuBLASLt; 0: not asked */
 };
 
 static uint64_t digest_of(const void *device, size_t size)
@@ -199,12 +200,12 @@ static void tell(const struct question &q, const struct timing &t,
 	       "\"us\":%.2f,\"us_min\":%.2f,\"us_max\":%.2f,\"n\":%d,"
 	       "\"bytes\":%.0f,\"flop\":%.0f,\"floor_us\":%.2f,\"pct\":%.1f,"
 	       "\"digest\":\"%016llx\",\"ok\":%s,\"read_tbs\":%.3f,"
-	       "\"bf16_tflops\":%.1f}\n",
+	       "\"bf16_tflops\":%.1f,\"cublaslt_us\":%.2f}\n",
 	       here.stamp.c_str(), q.kernel, q.fmt, q.shape.c_str(), t.us,
 	       t.us_min, t.us_max, REPLAYS, q.bytes, q.flop, least,
 	       t.us > 0 ? 100 * least / t.us : 0, (unsigned long long)digest,
-	       t.ok ? "true" : "false", here.bytes_us / 1e6,
-	       here.flop_us / 1e6);
+	       t.ok ? "true" : "false", here.bytes_us / 1e6, here.flop_us / 1e6,
+	       q.peer_us);
 	fflush(stdout);
 }
 

@@ -127,6 +127,37 @@ TEST(any_cut_into_steps_gives_the_same_logits)
 	}
 }
 
+/* How many rows differ; two ways, 152 tokens in a step and 61. */
+static uint32_t differing(struct drive *d)
+{
+	struct seq s;
+	uint32_t n = 0;
+
+	run_whole(d);
+	seq_init(&s, text, NR_TEXT);
+	run_text(d, &s, 61, got);
+	for (uint32_t i = 0; i < NR_TEXT; i++)
+		n += !!memcmp(want[i], got[i], vocab * sizeof(float));
+	return n;
+}
+
+TEST(a_GPU_whose_wgmma_adds_otherwise_does_without_it)
+{
+	struct backend_options opt = gpu_options(golden_dir(0));
+	struct fake_cuda *fake = gpu_runtime();
+	struct drive d;
+
+	open_model(&d, 0, false);
+	fake->wgmma_differs = 1; /* it was not asked: the test can fail */
+	CHECK(differing(&d) > NR_TEXT / 2);
+	drive_close(&d);
+	gpu_reset();
+	fake->wgmma_differs = 1;
+	drive_open_with(&d, &opt);
+	CHECK_EQ(differing(&d), 0);
+	drive_close(&d);
+}
+
 TEST(keys_and_values_of_8_bits_keep_to_that_as_well)
 {
 	for (size_t i = 1; i < NR_GOLDEN; i += 3) {

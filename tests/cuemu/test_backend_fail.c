@@ -174,18 +174,23 @@ TEST(a_device_that_fails_in_a_step_fails_for_good)
 	}
 }
 
-TEST(a_device_that_fails_while_weights_are_loaded_is_told)
+TEST(a_device_that_fails_before_the_first_step_is_told)
 {
+	/* while it is asked whether its products agree; while it is loaded */
+	long pieces[] = { 1, 3, 9, 14, 30, 38 };
 	struct backend_options opt = gpu_options(MODEL);
 	struct fake_cuda *fake = gpu_runtime();
-	struct err err = { 0 };
 	struct backend *be;
 
-	gpu_reset();
-	fake->fail_at = 25;
-	CHECK_EQ(model_open(&opt, &be, &err), -EIO);
-	CHECK(strstr(err.text, "GPU 0: "));
-	CHECK_EQ(fake->held, 0);
+	for (size_t i = 0; i < sizeof(pieces) / sizeof(*pieces); i++) {
+		struct err err = { 0 };
+
+		gpu_reset();
+		fake->fail_at = pieces[i];
+		CHECK_EQ(model_open(&opt, &be, &err), -EIO);
+		CHECK(strstr(err.text, "GPU 0: "));
+		CHECK_EQ(fake->held, 0);
+	}
 }
 
 TEST(everything_is_given_back)

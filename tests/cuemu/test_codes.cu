@@ -210,7 +210,9 @@ struct matrix {
 	}
 };
 
-static bool multiply(matrix &m, inputs &in, array<float> &y, int tokens)
+/* @tile: of the kernel for many tokens; 0: that for few */
+static bool multiply(matrix &m, inputs &in, array<float> &y, int tokens,
+		     int tile = 0)
 {
 	struct cuda_gemm_args args = {};
 	bool ok;
@@ -224,7 +226,8 @@ static bool multiply(matrix &m, inputs &in, array<float> &y, int tokens)
 	args.tokens = tokens;
 	args.form = m.form;
 	args.out = CUDA_F32;
-	ok = ran(cuda_gemm(&args, NULL));
+	ok = ran(tile ? cuda_gemm_sm90(&args, tile, NULL)
+		      : cuda_gemm(&args, NULL));
 	y.fetch();
 	return ok;
 }
@@ -324,6 +327,39 @@ TEST(rows_of_8_bits_are_exact)
 		printf("# worst error %.4f of what the products are\n", worst);
 		CHECK(worst < 0.05);
 		print_digest("rows8", y.host);
+	}
+}
+
+static bool has_wgmma()
+{
+	int major = 9;
+
+#if !EMULATED
+	cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, 0);
+#endif
+	return major == 9;
+}
+
+TEST(rows_of_8_bits_and_many_tokens_are_exact)
+{
+	static const struct {
+		int n, k, tokens;
+	} cases[] = { { 37, 80, 7 }, { 130, 192, 300 }, { 20, 1032, 140 } };
+
+	if (!has_wgmma())
+		SKIP("wgmma is of sm_90a only");
+	for (const auto &c : cases) {
+		matrix m(WEIGHT_F32, CUDA_W_ROWS8, c.n, c.k);
+		inputs in(c.tokens, c.k, CUDA_ROWS);
+		array<float> y((size_t)c.tokens * c.n);
+
+		CHECK(in.run());
+		for (int tile : { 128, 256 }) {
+			CHECK(every_schedule(y.host, [&] {
+				return multiply(m, in, y, c.tokens, tile);
+			}));
+			CHECK(same_bits(y.host, rows8(m, in)));
+		}
 	}
 }
 
