@@ -106,9 +106,12 @@ template <class W, int WARPS, int TILES, int STAGES> struct gemm_ring {
 /*
  * grid = rows (made up) / (16 * WARPS), tokens / (8 * TILES) upward; k a
  * multiple of 8
+ *
+ * The bound says how many CTAs are to have room at once: where it says nothing
+ * ptxas keeps so few registers (32) that it spills.
  */
 template <class W, int WARPS, int TILES, int STAGES>
-__global__ void __launch_bounds__(WARPS * 32)
+__global__ void __launch_bounds__(WARPS * 32, TILES > 8 ? 1 : 2)
 	gemm(const struct cuda_gemm_args p)
 {
 	constexpr int GROUP = LAYOUT_GROUP / LAYOUT_STAGE;

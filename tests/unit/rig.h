@@ -377,17 +377,14 @@ static inline struct rig_session *rig_session(struct rig *r, uint32_t i,
 static inline void rig_init(struct rig *r)
 {
 	memset(&r->c + 1, 0, sizeof(*r) - sizeof(r->c));
-	if (r->c.kick) /* the worker of an engine that was cut may yet call it */
-		return;
-	r->c = (struct carrier){
-		.take = rig_take,
-		.ack = rig_ack,
-		.wake = rig_wake,
-		.flush = rig_flush,
-		.wait = rig_wait,
-		.kick = rig_kick,
-		.close = rig_no,
-	};
+	r->c.take = rig_take;
+	r->c.ack = rig_ack;
+	r->c.wake = rig_wake;
+	r->c.flush = rig_flush;
+	r->c.wait = rig_wait;
+	r->c.close = rig_no;
+	/* never NULL again: the worker of an engine that was cut may call it */
+	r->c.kick = rig_kick;
 }
 
 static inline void rig_deinit(struct rig *r)
