@@ -19,9 +19,11 @@ static __global__ void probe(const probe_args p)
 {
 	size_t at = blockIdx.x * 32 + threadIdx.x;
 	const uint32_t *in = p.in + at * 10;
-	float d[4] = { as_float(in[6]), as_float(in[7]), as_float(in[8]),
-		       as_float(in[9]) };
+	float d[4];
 
+	pdl_wait();
+	for (int i = 0; i < 4; i++)
+		d[i] = as_float(in[6 + i]);
 	mma(d, in, in[4], in[5]);
 	for (int i = 0; i < 4; i++)
 		p.out[at * 4 + i] = d[i];
