@@ -45,6 +45,7 @@ static __global__ void chain_mma(const chain_args p)
 	const uint16_t *x = p.x + (size_t)(token + g) * K + t;
 	float d[4] = {};
 
+	pdl_wait();
 	for (int k = 0; k < K; k += 16) {
 		uint32_t a[4];
 
@@ -73,6 +74,7 @@ static __global__ void __launch_bounds__(128) chain_wgmma(const chain_args p)
 			  (uint64_t)(256 >> 4) << 32;
 	float d[4] = {};
 
+	pdl_wait();
 	for (int k = 0; k < K; k += 16) {
 		uint32_t a[4];
 
