@@ -32,10 +32,12 @@ struct fixture {
 			scale[i] = 0.01f * (1.5f + noise(9, i));
 		for (int i = 0; form.form == CUDA_W_INT4_ZEROS &&
 				i < N * (K / LAYOUT_GROUP);
-		     i++)
-			scale[N * (K / LAYOUT_GROUP) + i] = as_float(
-				layout_zero((unsigned)zero_of(form.form, i % N,
-							      i / N)));
+		     i++) {
+			uint32_t zero = layout_zero(
+				(unsigned)zero_of(form.form, i % N, i / N));
+
+			memcpy(&scale[N * (K / LAYOUT_GROUP) + i], &zero, 4);
+		}
 		memset(w.host.data(), 0, w.host.size());
 		for (int r = 0; r < N; r++)
 			for (int c = 0; c < K; c++)
