@@ -2,6 +2,8 @@
 /* Every op of every op set against the same op in float64. */
 #include "tests/ops/fixture.h"
 
+#include <assert.h>
+
 /*
  * Errors as fx_error() counts them.  A dot of n terms in eight chains is off
  * by about 2^-24 * sqrt(n / 8) of its terms' sum: some 1e-7 here; q and k
@@ -163,9 +165,13 @@ TEST(embedding_products_norms_and_swiglu_equal_float64)
 	static struct fx_seq seq;
 
 	for (size_t i = 0; i < NR_SHAPES * NR_SETS; i++) {
-		static const uint32_t rows[] = { 2, 7, 3, 33, 13, 70, 5, 8, 4 };
+		static const uint32_t rows[] = {
+			2, 7, 3, 33, 13, 70, 5, 8, 9, 4
+		};
 		struct bench b;
 
+		static_assert(sizeof(rows) / sizeof(*rows) == NR_SHAPES,
+			      "rows for each shape");
 		ROW(fx_shapes[i / NR_SETS].name);
 		fx_seq(&seq, fx_shapes[i / NR_SETS].vocab, 1, 7);
 		if (bench_open(&b, fx_sets[i % NR_SETS],
@@ -298,13 +304,15 @@ static void check_attention(struct bench *b, const struct fx_seq *seq,
 
 TEST(attention_through_scattered_blocks_equals_float64)
 {
-	static const uint32_t context[NR_SHAPES] = { 70,   49, 33,   90, 41,
-						     1300, 61, 1090, 530 };
+	static const uint32_t context[] = { 70,	  49, 33,   90, 41,
+					    1300, 61, 1090, 77, 530 };
 	static struct fx_seq seq;
 
 	for (size_t i = 0; i < NR_SHAPES * NR_SETS; i++) {
 		struct bench b;
 
+		static_assert(sizeof(context) / sizeof(*context) == NR_SHAPES,
+			      "a context for each shape");
 		ROW(fx_shapes[i / NR_SETS].name);
 		fx_seq(&seq, fx_shapes[i / NR_SETS].vocab, 1, 7);
 		if (bench_open(&b, fx_sets[i % NR_SETS],
