@@ -34,15 +34,6 @@ static uint32_t number_of(const char *name, uint32_t usual)
 	return s ? (uint32_t)strtoul(s, NULL, 0) : usual;
 }
 
-static void read_text(const json_t *golden, const char *name, uint32_t *to)
-{
-	const json_t *prompt = golden_prompt(golden, name);
-	uint32_t ids[264], n = golden_ids(prompt, "ids", ids, 200);
-
-	golden_ids(json_object_get(prompt, "greedy"), "ids", ids + n, 64);
-	memcpy(to, ids, NR_TEXT * sizeof(*ids));
-}
-
 static void compute_alone(struct drive *d)
 {
 	for (uint32_t t = 0; t < 2; t++) {
@@ -105,8 +96,8 @@ static void run_model(size_t model, bool kv_q8)
 	json_t *golden = golden_read(model);
 	struct drive d;
 
-	read_text(golden, "long", text[0]);
-	read_text(golden, "long_b", text[1]);
+	golden_text(golden, "long", text[0], NR_TEXT);
+	golden_text(golden, "long_b", text[1], NR_TEXT);
 	json_decref(golden);
 	seed = number_of("LLM_SEED", 1) * 88172645463325252u;
 	gpu_open_kv(&d, golden_dir(model), kv_q8);

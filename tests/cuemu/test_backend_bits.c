@@ -15,21 +15,12 @@
 static uint32_t text[NR_TEXT], other[NR_TEXT], vocab;
 static float want[NR_TEXT][MAX_VOCAB], got[NR_TEXT][MAX_VOCAB];
 
-static void read_text(const json_t *golden, const char *name, uint32_t *to)
-{
-	const json_t *prompt = golden_prompt(golden, name);
-	uint32_t ids[264], n = golden_ids(prompt, "ids", ids, 200);
-
-	golden_ids(json_object_get(prompt, "greedy"), "ids", ids + n, 64);
-	memcpy(to, ids, NR_TEXT * sizeof(*ids));
-}
-
 static void open_model(struct drive *d, size_t model, bool kv_q8)
 {
 	json_t *golden = golden_read(model);
 
-	read_text(golden, "long", text);
-	read_text(golden, "long_b", other);
+	golden_text(golden, "long", text, NR_TEXT);
+	golden_text(golden, "long_b", other, NR_TEXT);
 	json_decref(golden);
 	gpu_open_kv(d, golden_dir(model), kv_q8);
 	vocab = d->vocab;

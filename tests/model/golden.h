@@ -108,4 +108,17 @@ static inline const json_t *golden_prompt(const json_t *golden,
 	return NULL;
 }
 
+/* @n ids of what is asked in @name, and then of the greedy answer. */
+static inline void golden_text(const json_t *golden, const char *name,
+			       uint32_t *to, uint32_t n)
+{
+	const json_t *prompt = golden_prompt(golden, name);
+	uint32_t ids[264], asked = golden_ids(prompt, "ids", ids, 200);
+	uint32_t all = asked + golden_ids(json_object_get(prompt, "greedy"),
+					  "ids", ids + asked, 64);
+
+	CHECK(n <= all);
+	memcpy(to, ids, n * sizeof(*ids));
+}
+
 #endif
