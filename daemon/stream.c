@@ -12,8 +12,11 @@
 #include <errno.h>
 #include <string.h>
 
-#define PIECE_MAX 16u	      /* bytes that backend.piece() writes at most */
-#define NOT_ASKED 0x7fc00000u /* a quiet NaN */
+#define PIECE_MAX   16u		/* bytes that backend.piece() writes at most */
+#define NOT_ASKED   0x7fc00000u /* a quiet NaN */
+
+#define LINE	    64u /* of the cache */
+#define USUAL_PIECE 8u	/* bytes: most tokens have less text */
 
 static_assert(UTF8_BROKEN_SIZE == 3, "room kept for the end");
 
@@ -339,6 +342,21 @@ static __attribute__((noinline)) bool token_at_length(
 	return true;
 }
 
+/*
+ * The next token may be the first of a new line, of log or text: ask for that
+ * line now, a step before it is written.
+ */
+static inline void look_ahead(const struct stream *st)
+{
+	const struct llm_tok *log = &st->log[st->nr];
+	const uint8_t *text = st->text + st->text_len;
+
+	if ((uintptr_t)log % LINE == 0)
+		shm_prefetch_write(log);
+	if (LINE - (uintptr_t)text % LINE <= USUAL_PIECE)
+		shm_prefetch_write(text + USUAL_PIECE);
+}
+
 bool stream_token(struct stream *st, const struct stream_text *tx,
 		  const struct batch_out *out)
 {
@@ -365,6 +383,7 @@ bool stream_token(struct stream *st, const struct stream_text *tx,
 	t->logprob_bits = NOT_ASKED;
 	t->text_end = st->text_len;
 	t->flags = flags;
+	look_ahead(st);
 	mark(MARK_LOG);
 	return false;
 }
