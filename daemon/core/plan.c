@@ -130,27 +130,46 @@ static __attribute__((noinline)) void decode_row(struct plan *p,
 	o->sampling = q->sampling;
 	o->history = q->ids;
 	o->prompt_len = q->prompt_len;
+	copy_table(p, b, at, q);
+}
+
+/* The sums over rows that were planned: context lengths, and what is read. */
+static uint64_t count_reads(struct batch *b, uint32_t row, uint32_t at,
+			    uint32_t n)
+{
+	const uint32_t *position = b->position + row;
+	uint32_t *context = b->context_len + at, i;
+	uint64_t reads = 0;
+
+	for (i = 0; i < n; i++) {
+		context[i] = position[i] + 1;
+		reads += context[i];
+	}
+	return reads;
 }
 
 /*
  * What planning costs at a thousand streams is decided here: one line of the
  * sequence, one of the output, and arrays walked in order; asked for ahead,
- * the lines are there in time.
+ * the lines are there in time.  A sequence that decodes where it did in the
+ * step before is known by its table in steady[].
  */
 uint32_t plan_decode(struct plan *p, struct batch *b, struct seq *seqs,
 		     const uint32_t *ids, uint32_t nr, uint64_t *ret_reads)
 {
 	const uint32_t row = b->nr_tokens, at = b->nr_seqs;
-	const bool level = row == at && at == b->nr_outs; /* as in steady[] */
+	struct batch_out *restrict out = b->out + b->nr_outs;
 	uint32_t *restrict token = b->token + row;
 	uint32_t *restrict position = b->position + row;
 	uint32_t *restrict slot = b->slot + row;
-	uint32_t *restrict context = b->context_len + at;
-	struct batch_out *restrict out = b->out + b->nr_outs;
-	uint32_t room = b->max_tokens - row, n = 0, i;
-	uint64_t reads = 0;
+	const uint64_t *steady = p->steady + at;
+	const uint32_t *len = p->table_len + at;
+	uint32_t n = 0, nr_new = 0, i;
 
-	room = room < b->max_seqs - at ? room : b->max_seqs - at;
+	if (row != at || at != b->nr_outs) /* not the places of before */
+		memset(p->steady + at, 0,
+		       (nr < p->max_seqs - at ? nr : p->max_seqs - at) *
+			       sizeof(*p->steady));
 	for (i = 0; i < nr; i++) {
 		struct seq *restrict q = &seqs[ids[i]];
 
@@ -160,15 +179,15 @@ uint32_t plan_decode(struct plan *p, struct batch *b, struct seq *seqs,
 		}
 		if (!seq_can_decode(q))
 			continue;
-		assert(n < room && q->computed + 1 == q->known && !q->score);
-		if (!level || p->steady[at + n] != q->table_id)
+		assert(q->computed + 1 == q->known && !q->score);
+		if (steady[n] != q->table_id) {
+			assert(row + n < b->max_tokens && at + n < b->max_seqs);
 			decode_row(p, b, q, ids[i], at + n, row + n,
 				   b->nr_outs + n);
-		else
-			p->nr_steady++;
-		if (p->table_id[at + n] != q->table_id ||
-		    p->table_len[at + n] != q->nr_table)
+			nr_new++;
+		} else if (len[n] != q->nr_table) {
 			copy_table(p, b, at + n, q);
+		}
 		token[n] = q->last;
 		position[n] = q->computed;
 		slot[n] = tail_slot(q);
@@ -178,14 +197,11 @@ uint32_t plan_decode(struct plan *p, struct batch *b, struct seq *seqs,
 		if (q->known % KV_BLOCK == KV_BLOCK - 1)
 			seq_look_ahead(q);
 	}
-	for (i = 0; i < n; i++) {
-		context[i] = position[i] + 1;
-		reads += context[i];
-	}
+	*ret_reads = count_reads(b, row, at, n);
+	p->nr_steady += n - nr_new;
 	b->nr_tokens += n;
 	b->nr_seqs += n;
 	b->nr_outs += n;
-	*ret_reads = reads;
 	return n;
 }
 
