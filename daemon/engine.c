@@ -101,7 +101,6 @@ static int open_sched(struct engine *e, struct err *err)
 		/* bounds of queues are kept at admission, see serve.c */
 		.queue_entries = UINT32_MAX,
 		.queue_tokens = UINT64_MAX,
-		.model = { .arith = m->arith },
 	};
 	uint64_t gap = e->opt->target_gap_ns;
 	uint32_t max_blocks = seq_blocks(m->context);
@@ -114,7 +113,6 @@ static int open_sched(struct engine *e, struct err *err)
 	so.target_gap_ns[CLASS_INTERACTIVE] = gap;
 	so.target_gap_ns[CLASS_BATCH] = 4 * gap;
 	so.target_gap_ns[CLASS_IDLE] = 4 * gap;
-	memcpy(so.model.digest, m->digest, sizeof(so.model.digest));
 	if (getrandom(so.hash_key, sizeof(so.hash_key), 0) < 0)
 		return err_set(err, -errno, "getrandom: %s", strerror(errno));
 	ret = sched_init(&e->sched, &so);

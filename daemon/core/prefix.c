@@ -21,65 +21,39 @@
 
 static_assert(sizeof(struct prefix_tokens) == KV_BLOCK * 4,
 	      "an entry holds a block's tokens");
-static_assert(sizeof(struct prefix_digest) == crypto_shorthash_siphashx24_BYTES,
-	      "a digest is one SipHash-128");
-
-static struct prefix_digest hash(const struct prefix *p, const void *data,
-				 size_t size)
+static uint32_t hash(const struct prefix *p, const void *data, size_t size)
 {
-	struct prefix_digest d = { { 0 } };
+	uint8_t digest[crypto_shorthash_BYTES];
+	uint32_t h = 0;
 
-	if (!p->collide)
-		crypto_shorthash_siphashx24(d.byte, data, size, p->hash_key);
-	return d;
+	if (p->collide)
+		return 0;
+	crypto_shorthash(digest, data, size, p->hash_key);
+	memcpy(&h, digest, sizeof(h));
+	return h;
 }
 
-static struct prefix_digest hash_block(const struct prefix *p,
-				       const struct prefix_digest *chain,
-				       const uint32_t *ids)
+static uint32_t hash_child(const struct prefix *p, const struct prefix_pos *pos,
+			   const uint32_t *ids)
 {
-	uint8_t buf[sizeof(*chain) + KV_BLOCK * 4];
+	uint32_t buf[2 + KV_BLOCK];
 
-	memcpy(buf, chain, sizeof(*chain));
-	memcpy(buf + sizeof(*chain), ids, KV_BLOCK * 4);
+	buf[0] = pos->parent;
+	buf[1] = pos->parent_gen;
+	memcpy(buf + 2, ids, KV_BLOCK * 4);
 	return hash(p, buf, sizeof(buf));
 }
 
-static uint32_t tag_of(const struct prefix_digest *d)
+static uint32_t hash_domain(const struct prefix *p,
+			    const struct prefix_domain_key *key)
 {
-	uint32_t w;
+	uint8_t buf[sizeof(key->tenant) + 1 + sizeof(key->adapter)];
 
-	memcpy(&w, d->byte, sizeof(w));
-	return w;
-}
-
-/* Append a field: its type, its length, its bytes. */
-static uint8_t *put_field(uint8_t *at, uint8_t type, const void *data,
-			  uint32_t size)
-{
-	*at++ = type;
-	memcpy(at, &size, sizeof(size));
-	memcpy(at + sizeof(size), data, size);
-	return at + sizeof(size) + size;
-}
-
-/*
- * Typed and length-framed, so that a tenant "7" is never a public prefix "7"
- * nor the end of an adapter's digest (vLLM's cache_salt once met an adapter's
- * name that way).
- */
-static struct prefix_digest hash_root(const struct prefix *p,
-				      const struct prefix_domain_key *key)
-{
-	uint8_t buf[256], *at = buf;
-
-	at = put_field(at, 1, p->model.digest, sizeof(p->model.digest));
-	at = put_field(at, 2, &p->model.arith, sizeof(p->model.arith));
-	at = put_field(at, 3, &p->model.kv_type, sizeof(p->model.kv_type));
-	at = put_field(at, 4, key->adapter, sizeof(key->adapter));
-	at = put_field(at, key->public_prefix ? 6 : 5, &key->tenant,
-		       sizeof(key->tenant));
-	return hash(p, buf, (size_t)(at - buf));
+	memcpy(buf, &key->tenant, sizeof(key->tenant));
+	buf[sizeof(key->tenant)] = key->public_prefix;
+	memcpy(buf + sizeof(key->tenant) + 1, key->adapter,
+	       sizeof(key->adapter));
+	return hash(p, buf, sizeof(buf));
 }
 
 static uint32_t power_of_two(uint32_t least)
@@ -91,15 +65,13 @@ static uint32_t power_of_two(uint32_t least)
 	return n;
 }
 
-int prefix_init(struct prefix *p, struct kv *kv,
-		const struct prefix_model *model, const uint8_t hash_key[16],
+int prefix_init(struct prefix *p, struct kv *kv, const uint8_t hash_key[16],
 		uint32_t max_users)
 {
 	uint32_t i;
 
 	memset(p, 0, sizeof(*p));
 	p->kv = kv;
-	p->model = *model;
 	memcpy(p->hash_key, hash_key, sizeof(p->hash_key));
 	/* half empty at worst: short probes, and a probe always ends */
 	p->mask = power_of_two(2 * kv->nr_blocks) - 1;
@@ -117,8 +89,6 @@ int prefix_init(struct prefix *p, struct kv *kv,
 		prefix_deinit(p);
 		return -ENOMEM;
 	}
-	for (i = 0; i < kv->nr_blocks; i++)
-		p->entries[i].slot = PREFIX_NONE;
 	for (i = 0; i < p->nr_domains; i++)
 		p->domains[i].next = i + 1; /* free list; the end is nr */
 	for (i = 0; i <= p->domain_mask; i++)
@@ -143,19 +113,11 @@ static bool same_key(const struct prefix_domain_key *a,
 	       !memcmp(a->adapter, b->adapter, sizeof(a->adapter));
 }
 
-static uint32_t *domain_head(struct prefix *p, const struct prefix_digest *root)
-{
-	uint32_t w;
-
-	memcpy(&w, root->byte, sizeof(w));
-	return &p->domain_heads[w & p->domain_mask];
-}
-
 uint32_t prefix_domain_get(struct prefix *p,
 			   const struct prefix_domain_key *key)
 {
-	struct prefix_digest root = hash_root(p, key);
-	uint32_t *head = domain_head(p, &root), d;
+	uint32_t h = hash_domain(p, key), d;
+	uint32_t *head = &p->domain_heads[h & p->domain_mask];
 	struct prefix_domain *dom;
 
 	for (d = *head; d != PREFIX_NONE; d = p->domains[d].next) {
@@ -169,7 +131,7 @@ uint32_t prefix_domain_get(struct prefix *p,
 	dom = &p->domains[d];
 	p->domain_free = dom->next;
 	dom->key = *key;
-	dom->root = root;
+	dom->hash = h;
 	dom->users = 1;
 	dom->next = *head;
 	*head = d;
@@ -184,7 +146,8 @@ static void domain_drop(struct prefix *p, uint32_t d)
 
 	if (dom->users || dom->nr_entries)
 		return;
-	for (at = domain_head(p, &dom->root); *at != d;)
+	at = &p->domain_heads[dom->hash & p->domain_mask];
+	while (*at != d)
 		at = &p->domains[*at].next;
 	*at = dom->next;
 	dom->gen++;
@@ -202,7 +165,6 @@ void prefix_domain_put(struct prefix *p, uint32_t domain)
 void prefix_root(const struct prefix *p, uint32_t domain,
 		 struct prefix_pos *pos)
 {
-	pos->chain = p->domains[domain].root;
 	pos->parent = ROOT | domain;
 	pos->parent_gen = p->domains[domain].gen;
 }
@@ -217,20 +179,19 @@ static bool is_entry(const struct prefix *p, uint32_t block,
 	       !memcmp(p->tokens[block].id, ids, sizeof(p->tokens->id));
 }
 
-static void step_behind(const struct prefix *p, struct prefix_pos *pos,
-			uint32_t block, const struct prefix_digest *digest)
+static uint32_t step_behind(const struct prefix *p, struct prefix_pos *pos,
+			    uint32_t block)
 {
-	pos->chain = *digest;
 	pos->parent = block;
 	pos->parent_gen = p->kv->blocks[block].gen;
+	return block;
 }
 
 /* Probe for (@pos, @ids): the block, or 0 and the empty slot in *ret_slot. */
 static uint32_t probe(const struct prefix *p, const struct prefix_pos *pos,
-		      const uint32_t *ids, const struct prefix_digest *digest,
-		      uint32_t *ret_slot)
+		      const uint32_t *ids, uint32_t tag, uint32_t *ret_slot)
 {
-	uint32_t tag = tag_of(digest), slot = tag & p->mask;
+	uint32_t slot = tag & p->mask;
 	const struct prefix_slot *s;
 
 	for (; (s = &p->slots[slot])->block; slot = (slot + 1) & p->mask)
@@ -240,37 +201,47 @@ static uint32_t probe(const struct prefix *p, const struct prefix_pos *pos,
 	return 0;
 }
 
+/* The block behind @pos, if it is a block and not a root. */
+static struct prefix_entry *parent_of(const struct prefix *p,
+				      const struct prefix_pos *pos)
+{
+	return pos->parent & ROOT ? NULL : &p->entries[pos->parent];
+}
+
+/* The child of @pos that holds @ids, or 0. */
+static uint32_t child_with(const struct prefix *p, const struct prefix_pos *pos,
+			   const uint32_t *ids)
+{
+	const struct prefix_entry *up = parent_of(p, pos);
+	uint32_t slot;
+
+	if (up && up->child && is_entry(p, up->child, pos, ids))
+		return up->child;
+	if (up && !up->branches)
+		return 0;
+	return probe(p, pos, ids, hash_child(p, pos, ids), &slot);
+}
+
 uint32_t prefix_find(const struct prefix *p, struct prefix_pos *pos,
 		     const uint32_t *ids)
 {
-	struct prefix_digest digest = hash_block(p, &pos->chain, ids);
-	uint32_t slot, block;
+	uint32_t block;
 
 	if (!prefix_is_current(p, pos))
 		return 0;
-	block = probe(p, pos, ids, &digest, &slot);
-	if (block)
-		step_behind(p, pos, block, &digest);
-	return block;
+	block = child_with(p, pos, ids);
+	return block ? step_behind(p, pos, block) : 0;
 }
 
 /*
- * Take @block out of the table.  Linear probing without tombstones: later
- * entries of the run move into the hole unless that is before their own first
- * slot (Knuth, TAOCP 6.4, algorithm R).
+ * Empty the slot @hole.  Linear probing without tombstones: later entries of
+ * the run move into the hole unless that is before their own first slot
+ * (Knuth, TAOCP 6.4, algorithm R).
  */
-static void forget(struct prefix *p, uint32_t block)
+static void empty_slot(struct prefix *p, uint32_t hole)
 {
-	struct prefix_entry *e = &p->entries[block];
-	uint32_t hole = e->slot, at = hole;
+	uint32_t at = hole;
 
-	if (e->parent & ROOT) {
-		uint32_t d = e->parent & ~ROOT;
-
-		assert(p->domains[d].nr_entries > 0);
-		p->domains[d].nr_entries--;
-		domain_drop(p, d);
-	}
 	for (;;) {
 		const struct prefix_slot *s;
 
@@ -285,49 +256,73 @@ static void forget(struct prefix *p, uint32_t block)
 		hole = at;
 	}
 	p->slots[hole].block = 0;
-	e->slot = PREFIX_NONE;
-	p->nr_entries--;
 }
 
-struct prefix_digest prefix_hash(const struct prefix *p,
-				 const struct prefix_pos *pos,
-				 const uint32_t *ids)
+/* Take @block out of the index. */
+static void forget(struct prefix *p, uint32_t block)
 {
-	struct prefix_digest digest = hash_block(p, &pos->chain, ids);
+	const struct prefix_entry *e = &p->entries[block];
 
-	__builtin_prefetch(&p->slots[tag_of(&digest) & p->mask], 1);
-	return digest;
+	if (e->parent & ROOT) {
+		uint32_t d = e->parent & ~ROOT;
+
+		assert(p->domains[d].nr_entries > 0);
+		p->domains[d].nr_entries--;
+		domain_drop(p, d);
+	}
+	if (e->slot != PREFIX_NONE)
+		empty_slot(p, e->slot);
+	else if (p->entries[e->parent].child == block)
+		/* else the parent went first, and is another block by now */
+		p->entries[e->parent].child = 0;
+	p->nr_entries--;
+	kv_unmark_cached(p->kv, block);
+}
+
+/* Hang @block, which holds @ids, behind @pos: by name, or into the table. */
+static void attach(struct prefix *p, const struct prefix_pos *pos,
+		   uint32_t block, const uint32_t *ids)
+{
+	struct prefix_entry *e = &p->entries[block], *up = parent_of(p, pos);
+	uint32_t tag;
+
+	e->parent = pos->parent;
+	e->parent_gen = pos->parent_gen;
+	e->slot = PREFIX_NONE;
+	memcpy(p->tokens[block].id, ids, sizeof(p->tokens->id));
+	if (up && !up->child) {
+		up->child = block;
+		return;
+	}
+	if (up)
+		up->branches = true;
+	else
+		p->domains[pos->parent & ~ROOT].nr_entries++;
+	tag = hash_child(p, pos, ids);
+	probe(p, pos, ids, tag, &e->slot);
+	p->slots[e->slot] = (struct prefix_slot){ block, tag };
 }
 
 uint32_t prefix_insert(struct prefix *p, struct prefix_pos *pos, uint32_t block,
-		       const uint32_t *ids, const struct prefix_digest *digest)
+		       const uint32_t *ids)
 {
-	struct prefix_entry *e = &p->entries[block];
-	uint32_t slot, first;
+	uint32_t first;
 
 	assert(prefix_is_current(p, pos) && p->kv->blocks[block].ref > 0);
-	first = probe(p, pos, ids, digest, &slot);
-	if (first) {
-		step_behind(p, pos, first, digest);
-		return first;
-	}
-	if (e->slot != PREFIX_NONE) {
-		/* known under a parent that is gone: move it to this one */
+	first = child_with(p, pos, ids);
+	if (first)
+		return step_behind(p, pos, first);
+	if (p->kv->blocks[block].cached) {
+		/* known under a parent that is gone: move it, with its own */
 		forget(p, block);
-		kv_unmark_cached(p->kv, block);
-		probe(p, pos, ids, digest, &slot);
+	} else {
+		p->entries[block].child = 0;
+		p->entries[block].branches = false;
 	}
-	e->parent = pos->parent;
-	e->parent_gen = pos->parent_gen;
-	e->slot = slot;
-	memcpy(p->tokens[block].id, ids, sizeof(p->tokens->id));
-	p->slots[slot] = (struct prefix_slot){ block, tag_of(digest) };
+	attach(p, pos, block, ids);
 	p->nr_entries++;
-	if (pos->parent & ROOT)
-		p->domains[pos->parent & ~ROOT].nr_entries++;
 	kv_mark_cached(p->kv, block);
-	step_behind(p, pos, block, digest);
-	return block;
+	return step_behind(p, pos, block);
 }
 
 bool prefix_is_current(const struct prefix *p, const struct prefix_pos *pos)
@@ -341,16 +336,20 @@ bool prefix_is_current(const struct prefix *p, const struct prefix_pos *pos)
 }
 
 /*
- * The free list's order is no order of memory: a walk along it waits for each
- * line in turn.  So a finger goes along it a while before, a block each time
- * that a sequence has filled one, and asks for the line that its next move will
- * read.  Where it points is a guess: blocks may have left the list.
+ * Blocks are evicted in no order of memory: who comes upon them unprepared
+ * waits for each line.  So a finger goes ahead of the evictions, a block each
+ * time that a sequence has filled one, and asks for what they will read.
  */
 void prefix_look_ahead(struct prefix *p)
 {
-	p->ahead = p->kv->blocks[p->ahead].next;
-	__builtin_prefetch(&p->kv->blocks[p->ahead], 1);
-	__builtin_prefetch(&p->entries[p->ahead], 1);
+	const struct kv *kv = p->kv;
+	uint32_t block;
+
+	if (p->ahead - kv->aged_head >= kv->aged_tail - kv->aged_head)
+		p->ahead = kv->aged_head;
+	block = kv_aged(kv, p->ahead++);
+	__builtin_prefetch(&kv->blocks[block], 1);
+	__builtin_prefetch(&p->entries[block], 1);
 }
 
 /*
@@ -359,25 +358,53 @@ void prefix_look_ahead(struct prefix *p)
  */
 int prefix_reclaim(struct prefix *p)
 {
-	uint32_t most = p->kv->nr_blocks / RECLAIM_PART, nr = 0, i;
+	uint32_t most = p->kv->nr_blocks / RECLAIM_PART, nr = 0, at, i;
 	uint32_t block[RECLAIM_MAX];
+	const struct kv *kv = p->kv;
 
 	most = most > RECLAIM_MAX ? RECLAIM_MAX : most ? most : 1;
-	for (i = kv_oldest(p->kv); i && nr < most; i = p->kv->blocks[i].next) {
-		block[nr++] = i;
-		__builtin_prefetch(&p->slots[p->entries[i].slot], 1);
+	for (at = kv->aged_head; at != kv->aged_tail && nr < most; at++) {
+		const struct prefix_entry *e = &p->entries[kv_aged(kv, at)];
+
+		if (!kv_aged(kv, at))
+			continue;
+		block[nr++] = kv_aged(kv, at);
+		if (e->slot != PREFIX_NONE)
+			__builtin_prefetch(&p->slots[e->slot], 1);
+		else
+			__builtin_prefetch(&p->entries[e->parent], 1);
 	}
-	p->ahead = i;
-	for (i = 0; i < nr; i++) {
+	p->ahead = at;
+	for (i = 0; i < nr; i++)
 		forget(p, block[i]);
-		kv_unmark_cached(p->kv, block[i]);
-	}
 	return nr ? 0 : -ENOSPC;
+}
+
+/* What is wrong with the entry of @block, which is cached; NULL: nothing. */
+static const char *check_entry(const struct prefix *p, uint32_t block)
+{
+	const struct prefix_entry *e = &p->entries[block], *down;
+
+	if (e->slot != PREFIX_NONE && p->slots[e->slot].block != block)
+		return "a block's slot is another's";
+	if (e->slot == PREFIX_NONE &&
+	    ((e->parent & ROOT) || (kv_is(p->kv, e->parent, e->parent_gen) &&
+				    p->kv->blocks[e->parent].cached &&
+				    p->entries[e->parent].child != block)))
+		return "a block hangs on a parent that does not know it";
+	if (!e->child)
+		return NULL;
+	down = &p->entries[e->child];
+	if (!p->kv->blocks[e->child].cached || down->parent != block ||
+	    !kv_is(p->kv, block, down->parent_gen) || down->slot != PREFIX_NONE)
+		return "a block's child does not hang on it";
+	return NULL;
 }
 
 const char *prefix_check(const struct prefix *p)
 {
-	uint32_t nr_slots = 0, nr_flags = 0, nr_first = 0, i, at;
+	uint32_t nr_slots = 0, nr_cached = 0, nr_table = 0, nr_first = 0, i, at;
+	const char *bad = NULL;
 
 	for (i = 0; i <= p->mask; i++) {
 		if (!p->slots[i].block)
@@ -390,15 +417,17 @@ const char *prefix_check(const struct prefix *p)
 			if (!p->slots[at].block)
 				return "a probe ends before its entry";
 	}
-	for (i = 1; i < p->kv->nr_blocks; i++) {
-		nr_flags += p->kv->blocks[i].cached;
-		if (p->kv->blocks[i].cached !=
-		    (p->entries[i].slot != PREFIX_NONE))
-			return "a block's cached flag is not the index's word";
-		nr_first += p->kv->blocks[i].cached &&
-			    (p->entries[i].parent & ROOT);
+	for (i = 1; i < p->kv->nr_blocks && !bad; i++) {
+		if (!p->kv->blocks[i].cached)
+			continue;
+		nr_cached++;
+		nr_table += p->entries[i].slot != PREFIX_NONE;
+		nr_first += (p->entries[i].parent & ROOT) != 0;
+		bad = check_entry(p, i);
 	}
-	if (nr_slots != p->nr_entries || nr_flags != p->nr_entries)
+	if (bad)
+		return bad;
+	if (nr_slots != nr_table || nr_cached != p->nr_entries)
 		return "index entries are not the cached flags";
 	for (i = 0; i < p->nr_domains; i++)
 		nr_first -= p->domains[i].nr_entries;

@@ -2,16 +2,20 @@
 /*
  * prefix.h - the prefix index: which full blocks hold the KV of which tokens.
  *
- * The index is a tree of blocks that needs no tree.  A place in it (struct
- * prefix_pos) is a chain digest and a parent; the block behind 16 more tokens
- * is found under SipHash-2-4-128(key; chain, 16 ids).  The digest only finds:
- * a hit is a block whose 16 token ids and whose parent, named by (id, gen),
- * are equal.  So a collision is a miss and no answer ever rests on a hash;
- * the hash needs to withstand flooding only, hence the key.
+ * The index is a tree of blocks.  A place in it (struct prefix_pos) is a
+ * parent, named by (id, gen); the block behind 16 more tokens is its child that
+ * holds these ids.  A block's first child hangs on it by name, so that to
+ * follow or to extend a line of tokens takes no hash: it is the only child of
+ * nearly every block.  The others, and those of a root, are found under
+ * SipHash-2-4(key; parent, 16 ids).  The hash only finds: a hit is a
+ * block whose 16 token ids and whose parent are equal.  So a collision is a
+ * miss and no answer ever rests on a hash; the hash needs to withstand
+ * flooding only, hence the key.
  *
- * The root of a place is a domain: model, arithmetic, KV type, adapter and
- * who may share, exactly compared too.  Blocks are shared inside a domain
- * only; a domain is a tenant's, or that of a prefix the host registered.
+ * The root of a place is a domain: who may share, and the adapter, exactly
+ * compared too.  Blocks are shared inside a domain only; a domain is a tenant's,
+ * or that of a prefix the host registered.  An index is one model's, in one
+ * arithmetic: it is made with the pool when a model is opened.
  *
  * Who inserts vouches that the block is full, its tokens committed and its KV
  * written.  Equal blocks computed twice: the first is indexed, the second
@@ -26,20 +30,9 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-struct kv;
+#include "daemon/core/kv.h"
 
 #define PREFIX_NONE UINT32_MAX /* no domain: neither finds nor inserts */
-
-struct prefix_digest {
-	uint8_t byte[16];
-};
-
-/* What all blocks of one index share; part of every root digest. */
-struct prefix_model {
-	uint8_t digest[32]; /* of weights and config */
-	uint64_t arith;	    /* arithmetic id */
-	uint32_t kv_type; /* the element type of KV, as the backend names it */
-};
 
 /* Who shares: compared field by field, so no padding rule is needed. */
 struct prefix_domain_key {
@@ -50,7 +43,6 @@ struct prefix_domain_key {
 
 /* A place in the index: behind so many full blocks of one sequence. */
 struct prefix_pos {
-	struct prefix_digest chain;  /* of the root and all blocks before */
 	uint32_t parent, parent_gen; /* the block before; a domain at first */
 };
 
@@ -61,12 +53,14 @@ struct prefix_slot {
 };
 
 /*
- * What the index knows of a block that it holds; else slot is PREFIX_NONE.
+ * What the index knows of a block that it holds, one that is `cached`.
  * Apart from its tokens: to evict one, those need not be touched.
  */
 struct prefix_entry {
 	uint32_t parent, parent_gen;
-	uint32_t slot; /* its place in the table */
+	uint32_t slot;	/* its place in the table; PREFIX_NONE: it hangs on */
+	uint32_t child; /* the block that hangs on it; 0 = none */
+	bool branches;	/* it has, or had, more children: in the table */
 };
 
 /* The tokens that a block stands for: one cache line. */
@@ -76,7 +70,7 @@ struct prefix_tokens {
 
 struct prefix_domain {
 	struct prefix_domain_key key;
-	struct prefix_digest root;
+	uint32_t hash;	     /* of the key: it names its chain */
 	uint32_t users;	     /* sequences that have it */
 	uint32_t nr_entries; /* blocks of it that are indexed as first blocks */
 	uint32_t gen;	     /* +1 when it is given up */
@@ -86,7 +80,6 @@ struct prefix_domain {
 struct prefix {
 	struct kv *kv; /* borrowed: the pool whose blocks are indexed */
 	uint8_t hash_key[16];
-	struct prefix_model model;
 	uint32_t nr_entries;	      /* blocks in the index */
 	uint32_t mask;		      /* slots - 1; slots is a power of two */
 	struct prefix_slot *slots;    /* owned: [mask + 1] */
@@ -96,8 +89,8 @@ struct prefix {
 	struct prefix_domain *domains; /* owned: [nr_domains] */
 	uint32_t *domain_heads;	       /* owned: [domain_mask + 1] */
 	uint32_t domain_mask;
-	uint32_t ahead; /* a block whose turn to be evicted comes soon */
-	bool collide;	/* test hook: every digest is the same */
+	uint32_t ahead; /* place in kv->aged[]: its turn to go comes soon */
+	bool collide;	/* test hook: every hash is the same */
 };
 
 /*
@@ -105,8 +98,7 @@ struct prefix {
  * start.  @max_users: most sequences that hold a domain at one time.
  * 0 or -ENOMEM.
  */
-int prefix_init(struct prefix *p, struct kv *kv,
-		const struct prefix_model *model, const uint8_t hash_key[16],
+int prefix_init(struct prefix *p, struct kv *kv, const uint8_t hash_key[16],
 		uint32_t max_users);
 void prefix_deinit(struct prefix *p);
 
@@ -128,25 +120,19 @@ void prefix_root(const struct prefix *p, uint32_t domain,
 uint32_t prefix_find(const struct prefix *p, struct prefix_pos *pos,
 		     const uint32_t *ids);
 /*
- * The digest of @ids[16] behind @pos, for prefix_insert().  Asks the cache for
- * the place it will look at: worth while if other work comes between.
- */
-struct prefix_digest prefix_hash(const struct prefix *p,
-				 const struct prefix_pos *pos,
-				 const uint32_t *ids);
-/*
  * Index @block, held by the caller, as @ids[16] behind @pos; @pos moves.
  * Where an equal block is there already, that one stays.  Returns the block
  * now in the index.  The caller has made sure by prefix_is_current() that
- * the place still exists.  @digest is prefix_hash() of @pos and @ids.
+ * the place still exists.
  */
 uint32_t prefix_insert(struct prefix *p, struct prefix_pos *pos, uint32_t block,
-		       const uint32_t *ids, const struct prefix_digest *digest);
+		       const uint32_t *ids);
 /* Ask the cache for what prefix_insert() of @block will write. */
 static inline void prefix_prefetch(const struct prefix *p, uint32_t block)
 {
 	__builtin_prefetch(&p->tokens[block], 1);
 	__builtin_prefetch(&p->entries[block], 1);
+	__builtin_prefetch(&p->kv->blocks[block], 1);
 }
 /* Is the parent of @pos still what it was when @pos was made? */
 bool prefix_is_current(const struct prefix *p, const struct prefix_pos *pos);

@@ -47,7 +47,8 @@ static int alloc_arrays(struct runset *r)
 	for (c = 0; c < NR_CLASSES; c++) {
 		r->decoding[c] =
 			calloc(r->max_running, sizeof(*r->decoding[c]));
-		if (!r->decoding[c])
+		r->growing[c] = calloc(r->max_seqs, sizeof(*r->growing[c]));
+		if (!r->decoding[c] || !r->growing[c])
 			return -ENOMEM;
 	}
 	return 0;
@@ -55,7 +56,7 @@ static int alloc_arrays(struct runset *r)
 
 int runset_init(struct runset *r, uint32_t nr_blocks, uint32_t max_seqs,
 		uint32_t max_running, uint32_t max_table, uint32_t max_tenants,
-		const struct prefix_model *model, const uint8_t hash_key[16])
+		const uint8_t hash_key[16])
 {
 	uint32_t i;
 	int ret;
@@ -72,8 +73,7 @@ int runset_init(struct runset *r, uint32_t nr_blocks, uint32_t max_seqs,
 	r->max_table = ((max_table + 15) / 16 | 1) * 16;
 	ret = kv_init(&r->kv, nr_blocks);
 	if (!ret)
-		ret = prefix_init(&r->prefix, &r->kv, model, hash_key,
-				  max_seqs);
+		ret = prefix_init(&r->prefix, &r->kv, hash_key, max_seqs);
 	if (!ret)
 		ret = tenants_init(&r->tenants, max_tenants);
 	if (!ret)
@@ -107,8 +107,10 @@ void runset_deinit(struct runset *r)
 
 	heap_deinit(&r->deadline);
 	heap_deinit(&r->queue);
-	for (c = 0; c < NR_CLASSES; c++)
+	for (c = 0; c < NR_CLASSES; c++) {
 		free(r->decoding[c]);
+		free(r->growing[c]);
+	}
 	free(r->match);
 	table_free(r->tables);
 	free(r->free_slots);
@@ -257,6 +259,32 @@ static void give_back(struct runset *r, struct seq *q)
 	q->table = NULL;
 }
 
+void runset_block_edge(struct runset *r, uint32_t id)
+{
+	struct seq *q = &r->seqs[id];
+
+	if (q->known % KV_BLOCK == 0)
+		seq_block_known(q, &r->prefix);
+	if (!seq_is_short(q) || q->growing)
+		return;
+	q->growing = true;
+	r->growing[q->cls][r->nr_growing[q->cls]++] = id;
+}
+
+/* Its number will be another's. */
+static void stop_growing(struct runset *r, uint32_t id)
+{
+	struct seq *q = &r->seqs[id];
+	uint32_t *list = r->growing[q->cls], i = 0;
+
+	if (!q->growing)
+		return;
+	while (list[i] != id)
+		i++;
+	list[i] = list[--r->nr_growing[q->cls]];
+	q->growing = false;
+}
+
 void runset_remove(struct runset *r, uint32_t id)
 {
 	struct seq *q = &r->seqs[id];
@@ -265,6 +293,7 @@ void runset_remove(struct runset *r, uint32_t id)
 	if (q->deadline_ns != UINT64_MAX)
 		heap_remove(&r->deadline, &r->deadline_root, id);
 	delist(r, id);
+	stop_growing(r, id);
 	if (q->state == SEQ_WAIT)
 		count_queued(r, q, false);
 	if (q->slot != SEQ_NONE)
@@ -323,7 +352,7 @@ static int take_block(struct runset *r, struct seq *q)
 	return ret;
 }
 
-int runset_grow(struct runset *r, uint32_t id, bool *ret_preempted)
+int runset_grow(struct runset *r, uint32_t id)
 {
 	struct seq *q = &r->seqs[id];
 
@@ -338,7 +367,6 @@ int runset_grow(struct runset *r, uint32_t id, bool *ret_preempted)
 		if (victim == SEQ_NONE)
 			victim = id;
 		runset_preempt(r, victim);
-		*ret_preempted = true;
 		if (victim == id)
 			return -EAGAIN;
 	}
@@ -486,7 +514,7 @@ static bool still_blocked(const struct runset *r, const struct seq *q)
 enum runset_answer runset_admit(struct runset *r, uint32_t id)
 {
 	struct seq *q = &r->seqs[id];
-	struct prefix_pos pos = { { { 0 } }, 0, 0 };
+	struct prefix_pos pos = { 0, 0 };
 	struct victim_view v = view(r);
 	uint32_t nr_hit, nr_free, lack, victim;
 
@@ -553,6 +581,8 @@ static const char *check_seq(const struct runset *r, const struct seq *q,
 		return q->nr_table ? "a waiting sequence holds blocks" : NULL;
 	if (q->computed > q->known || q->known > q->max_len)
 		return "computed <= known <= max_len does not hold";
+	if (q->state == SEQ_DECODE && seq_is_short(q) && !q->growing)
+		return "nobody knows that a sequence is short of a block";
 	if (q->nr_indexed * KV_BLOCK > q->computed + 1)
 		return "a block was indexed before it was computed";
 	for (i = 0; i < q->nr_table; i++) {

@@ -52,6 +52,9 @@ struct runset {
 	uint32_t *match;  /* owned: [max_table] what seq_match() found */
 	uint32_t *decoding[NR_CLASSES]; /* owned: [max_running] */
 	uint32_t nr_decoding[NR_CLASSES];
+	/* of those the ones that are short of a block, and some that were */
+	uint32_t *growing[NR_CLASSES]; /* owned: [max_seqs] */
+	uint32_t nr_growing[NR_CLASSES];
 	uint32_t class_blocks[NR_CLASSES], class_floor[NR_CLASSES];
 	uint32_t class_running[NR_CLASSES];
 	uint32_t reserved;   /* free blocks that are promised; <= kv.nr_free */
@@ -69,7 +72,7 @@ struct runset {
  */
 int runset_init(struct runset *r, uint32_t nr_blocks, uint32_t max_seqs,
 		uint32_t max_running, uint32_t max_table, uint32_t max_tenants,
-		const struct prefix_model *model, const uint8_t hash_key[16]);
+		const uint8_t hash_key[16]);
 void runset_deinit(struct runset *r);
 
 /*
@@ -94,9 +97,15 @@ enum runset_answer runset_admit(struct runset *r, uint32_t id);
 void runset_preempt(struct runset *r, uint32_t id);
 /*
  * Make sure of blocks for all that @id knows; preempts others, or at last
- * @id itself: then -EAGAIN.  *ret_preempted: the runset changed.
+ * @id itself: then -EAGAIN.
  */
-int runset_grow(struct runset *r, uint32_t id, bool *ret_preempted);
+int runset_grow(struct runset *r, uint32_t id);
+
+/*
+ * What is known of @id, which decodes, has come to the end of a block or one
+ * token beyond: where it has none for that one, into growing[].
+ */
+void runset_block_edge(struct runset *r, uint32_t id);
 
 /*
  * Out of its heap for a while: a WAIT sequence that is passed over, a FILL

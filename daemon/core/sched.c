@@ -39,7 +39,7 @@ int sched_init(struct sched *s, const struct sched_options *opt)
 	budget_init(&s->budget);
 	ret = runset_init(&s->run, opt->nr_blocks, opt->max_seqs,
 			  opt->max_running, seq_blocks(opt->context),
-			  opt->max_tenants, &opt->model, opt->hash_key);
+			  opt->max_tenants, opt->hash_key);
 	if (ret)
 		return ret;
 	ret = plan_init(&s->plan, opt->max_running);
@@ -67,18 +67,23 @@ int sched_set_tenant(struct sched *s, uint64_t tenant, uint32_t weight,
 		     uint32_t rate)
 {
 	uint32_t t;
-	int ret = tenant_get(&s->run.tenants, tenant, &t);
+	int ret;
+
+	tenants_settle(&s->run.tenants);
+	ret = tenant_get(&s->run.tenants, tenant, &t);
 
 	return ret ? ret : tenant_set(&s->run.tenants, t, weight, rate);
 }
 
 void sched_clock(struct sched *s, uint64_t now_ns)
 {
+	tenants_settle(&s->run.tenants);
 	tenants_clock(&s->run.tenants, now_ns);
 }
 
 uint64_t sched_next_rate(struct sched *s)
 {
+	tenants_settle(&s->run.tenants);
 	return tenants_ready_ns(&s->run.tenants);
 }
 
@@ -143,6 +148,7 @@ int sched_add(struct sched *s, const struct sched_request *req,
 		return ret;
 	if (s->run.free_seq == SEQ_NONE)
 		return -EAGAIN;
+	tenants_settle(&s->run.tenants);
 	ret = tenant_get(&s->run.tenants, req->tenant, &q.tenant);
 	if (ret)
 		return ret;
@@ -160,6 +166,7 @@ void sched_finish(struct sched *s, uint32_t id)
 	struct seq *q = &s->run.seqs[id];
 
 	assert(q->state != SEQ_FREE && !q->dead);
+	tenants_settle(&s->run.tenants);
 	if (s->under_way && q->planned)
 		q->dead = true; /* the step still writes to its blocks */
 	else
@@ -168,6 +175,7 @@ void sched_finish(struct sched *s, uint32_t id)
 
 void sched_hold(struct sched *s, uint32_t id, bool hold)
 {
+	tenants_settle(&s->run.tenants);
 	runset_hold(&s->run, id, hold);
 }
 
@@ -238,26 +246,29 @@ static bool can_decode(const struct runset *r, const struct seq *q)
 
 /*
  * Blocks for the new token of each sequence that decodes.  Before anything
- * else is planned: only now can everyone be a victim.
+ * else is planned: only now can everyone be a victim.  Who wants no row now
+ * is left in growing[].
  */
 static void grow_decoding(struct sched *s)
 {
 	struct runset *r = &s->run;
-	uint32_t c, i;
+	uint32_t c, i, left;
 
 	for (c = 0; c < NR_CLASSES; c++) {
-		for (i = 0; i < r->nr_decoding[c]; i++) {
-			uint32_t id = r->decoding[c][i];
-			const struct seq *q = &r->seqs[id];
-			bool moved = false;
+		for (i = left = 0; i < r->nr_growing[c]; i++) {
+			uint32_t id = r->growing[c][i];
+			struct seq *q = &r->seqs[id];
 
-			if (q->known <= q->nr_table * KV_BLOCK ||
-			    !can_decode(r, q))
-				continue;
-			runset_grow(r, id, &moved);
-			if (moved)
-				i = UINT32_MAX; /* the array did: again */
+			if (q->state == SEQ_DECODE && seq_is_short(q)) {
+				if (!can_decode(r, q)) {
+					r->growing[c][left++] = id;
+					continue;
+				}
+				runset_grow(r, id);
+			}
+			q->growing = false;
 		}
+		r->nr_growing[c] = left;
 	}
 }
 
@@ -437,6 +448,7 @@ uint32_t sched_step(struct sched *s, struct batch *b)
 	uint32_t c;
 
 	assert(!s->under_way && b->max_seqs >= s->opt.max_running);
+	tenants_settle(&s->run.tenants);
 	s->run.step++;
 	s->left = s->opt.max_tokens_per_step < b->max_tokens
 			  ? s->opt.max_tokens_per_step

@@ -65,9 +65,8 @@ struct sched_options {
 	uint32_t queue_entries; /* most waiting sequences of a tenant, */
 	uint64_t queue_tokens;	/* and most tokens of them (one always fits) */
 	uint64_t target_gap_ns[NR_CLASSES]; /* between tokens; 0 = no target */
-	struct prefix_model model;
-	uint8_t hash_key[16]; /* random, fresh at each start */
-	bool no_prefix_index; /* nothing is shared */
+	uint8_t hash_key[16];		    /* random, fresh at each start */
+	bool no_prefix_index;		    /* nothing is shared */
 };
 
 struct sched_request {
@@ -167,10 +166,11 @@ static inline void sched_append(struct sched *s, uint32_t id, uint32_t token)
 
 	/* that it does not grow past its length: seq_flush() */
 	assert(q->state == SEQ_DECODE && !q->score && q->computed == q->known);
-	seq_append(q, &s->run.prefix, token);
+	seq_append(q, token);
+	if (q->known % KV_BLOCK <= 1)
+		runset_block_edge(&s->run, id);
 	s->decode_tokens++;
-	tenant_charge(&s->run.tenants, q->tenant, q->cls, COST_DECODE);
-	tenant_count(&s->run.tenants, q->tenant, 1);
+	tenant_output(&s->run.tenants, q->tenant, q->cls);
 }
 /* It has ended, for whatever reason: everything it holds is given back. */
 void sched_finish(struct sched *s, uint32_t id);

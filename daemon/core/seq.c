@@ -29,7 +29,7 @@ typedef uint32_t quad __attribute__((vector_size(QUAD * 4)));
 
 /*
  * The tokens of @block, all known: where they lie, or in @buf.  Four are one
- * store: who hashes or copies them loads 16 bytes, and a load that is wider
+ * store: who compares or copies them loads 16 bytes, and a load that is wider
  * than the store before it waits until all stores are out of the core's queue,
  * the step's to logs and text among them (measured: 5 ns a token of 70).
  */
@@ -53,20 +53,6 @@ static const uint32_t *block_ids(const struct seq *q, uint32_t block,
 		memcpy(buf + i, &four, sizeof(four));
 	}
 	return buf;
-}
-
-void seq_hash(struct seq *q, struct prefix *p)
-{
-	uint32_t buf[KV_BLOCK];
-
-	if (q->domain == PREFIX_NONE ||
-	    q->nr_indexed + 1 != q->known / KV_BLOCK)
-		return;
-	q->digest = prefix_hash(p, &q->pos, block_ids(q, q->nr_indexed, buf));
-	q->hashed = true;
-	__builtin_prefetch(&q->table[q->nr_indexed]);
-	prefix_prefetch(p, q->tail_slot / KV_BLOCK);
-	prefix_look_ahead(p); /* it will want a block soon */
 }
 
 uint32_t seq_match(const struct seq *q, const struct prefix *p, uint32_t *table,
@@ -127,7 +113,6 @@ void seq_index(struct seq *q, struct prefix *p)
 	while ((q->nr_indexed + 1) * KV_BLOCK <= q->computed) {
 		uint32_t buf[KV_BLOCK];
 		const uint32_t *ids = block_ids(q, q->nr_indexed, buf);
-		struct prefix_digest digest;
 
 		if (!prefix_is_current(p, &q->pos)) {
 			/*
@@ -136,14 +121,10 @@ void seq_index(struct seq *q, struct prefix *p)
 			 */
 			prefix_root(p, q->domain, &q->pos);
 			q->nr_indexed = 0;
-			q->hashed = false;
 			seq_flush(q);
 			ids = q->ids;
 		}
-		digest = q->hashed ? q->digest : prefix_hash(p, &q->pos, ids);
-		q->hashed = false;
-		prefix_insert(p, &q->pos, q->table[q->nr_indexed], ids,
-			      &digest);
+		prefix_insert(p, &q->pos, q->table[q->nr_indexed], ids);
 		q->nr_indexed++;
 	}
 }
@@ -153,7 +134,6 @@ void seq_release(struct seq *q, struct prefix *p)
 	while (q->nr_table)
 		kv_put(p->kv, q->table[--q->nr_table]);
 	q->nr_hit = q->nr_indexed = q->computed = 0;
-	q->hashed = false;
 }
 
 uint32_t seq_nr_private(const struct seq *q, const struct kv *kv)

@@ -62,7 +62,7 @@ struct seq {
 	bool score : 1;	  /* every row wants the next prompt token judged */
 	bool resumed : 1; /* was preempted: goes before the rest of its queue */
 	bool history : 1; /* its sampling wants all ids, at each output */
-	bool hashed : 1;  /* `digest` is that of the block behind pos */
+	bool growing : 1; /* in runset.growing */
 
 	/* what the engine gave */
 	_Alignas(64) uint64_t tag;
@@ -86,9 +86,8 @@ struct seq {
 
 	uint32_t slot; /* of its table; SEQ_NONE where it does not run */
 	uint32_t nr_hit;
-	uint32_t promise;	     /* table length it can count on */
-	struct prefix_pos pos;	     /* behind the first nr_indexed blocks */
-	struct prefix_digest digest; /* while `hashed`: see seq_hash() */
+	uint32_t promise;      /* table length it can count on */
+	struct prefix_pos pos; /* behind the first nr_indexed blocks */
 	uint32_t nr_indexed;
 	uint32_t decode_at; /* place among the decoding of its class */
 	uint32_t next_free;
@@ -127,10 +126,14 @@ uint32_t seq_match(const struct seq *q, const struct prefix *p, uint32_t *table,
 void seq_take_hits(struct seq *q, struct prefix *p, uint32_t nr_hit,
 		   const struct prefix_pos *pos);
 /*
- * A block's tokens are all known, though the last is not computed: hash them
- * now, so that what the index needs is at hand when the block is whole.
+ * A block's tokens are all known, though the last is not computed: ask the
+ * cache for what the index will write when the block is whole.
  */
-void seq_hash(struct seq *q, struct prefix *p);
+static inline void seq_block_known(const struct seq *q, struct prefix *p)
+{
+	prefix_prefetch(p, q->tail_slot / KV_BLOCK);
+	prefix_look_ahead(p); /* it will want a block soon */
+}
 /*
  * The next token fills a block: ask the cache for what that will touch, and no
  * token before it did.
@@ -146,14 +149,17 @@ static inline void seq_look_ahead(const struct seq *q)
 		__builtin_prefetch(q->out + i);
 }
 /* @token is known, behind the others. */
-static inline void seq_append(struct seq *q, struct prefix *p, uint32_t token)
+static inline void seq_append(struct seq *q, uint32_t token)
 {
 	q->last = token;
 	q->known++;
 	if (!q->out || q->history)
 		seq_flush(q);
-	if (q->known % KV_BLOCK == 0)
-		seq_hash(q, p);
+}
+/* Is there no block for the last token known? */
+static inline bool seq_is_short(const struct seq *q)
+{
+	return q->known > q->nr_table * KV_BLOCK;
 }
 /* One more block at the table's end, evicting if need be.  0 or -ENOSPC. */
 int seq_grow(struct seq *q, struct prefix *p);

@@ -146,6 +146,16 @@ static uint64_t lowest(const struct tenants *t, enum sched_class cls)
 	return min != UINT64_MAX ? min : all;
 }
 
+void tenants_settle(struct tenants *t)
+{
+	if (!t->due)
+		return;
+	tenant_charge(t, t->due_tenant, t->due_cls,
+		      (uint64_t)COST_DECODE * t->due);
+	tenant_count(t, t->due_tenant, t->due);
+	t->due = 0;
+}
+
 /* Those who want service keep their distances; the rest is lifted anyway. */
 void tenants_rebase(struct tenants *t, enum sched_class cls)
 {

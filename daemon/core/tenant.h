@@ -80,6 +80,9 @@ struct tenants {
 	uint32_t nr_rated,
 		nr_throttled; /* that have a rate; that are over it */
 	uint64_t now_ns;      /* as tenants_clock() was told */
+	/* output tokens that tenants_settle() is to charge for */
+	uint32_t due, due_tenant;
+	enum sched_class due_cls;
 };
 
 /* Room for @max tenants at a time.  0 or -ENOMEM. */
@@ -131,6 +134,22 @@ static inline void tenant_count(struct tenants *t, uint32_t tenant, uint32_t nr)
 	x->tokens += nr;
 	if (x->rate)
 		bucket_charge(&x->bucket, x->rate, t->now_ns, nr);
+}
+/* Charge for the output tokens that are still due. */
+void tenants_settle(struct tenants *t);
+/*
+ * An output token of it: charged by tenants_settle(), at once for a row of
+ * them.  Nothing else may be asked of tenants before that.
+ */
+static inline void tenant_output(struct tenants *t, uint32_t tenant,
+				 enum sched_class cls)
+{
+	if (t->due_tenant != tenant || t->due_cls != cls) {
+		tenants_settle(t);
+		t->due_tenant = tenant;
+		t->due_cls = cls;
+	}
+	t->due++;
 }
 /* One sequence more that wants service; the first lifts the counter. */
 void tenant_want(struct tenants *t, uint32_t tenant, enum sched_class cls);

@@ -66,7 +66,7 @@ PURE = set("""
     __builtin_popcountll __builtin_prefetch __attribute__ abs labs llabs fabs fabsf isfinite isnan
     floor ceil fmin fmax fminf fmaxf UINT64_C INT64_C UINT32_C exp log exp2 log2
     if for while switch return defined va_start va_end
-    crypto_shorthash_siphashx24
+    crypto_shorthash
 """.split())
 MEMORY = {"malloc", "calloc", "realloc", "aligned_alloc", "free",
           "table_alloc", "table_free"}

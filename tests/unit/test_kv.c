@@ -99,30 +99,67 @@ TEST(shared_blocks_and_what_they_save_are_counted)
 	kv_deinit(&kv);
 }
 
+/* A hot block is taken and given back for ever: its holes fill the ring. */
+TEST(the_order_of_the_cached_holds_however_often_one_is_used)
+{
+	uint32_t a[7], i, k;
+	struct kv kv;
+
+	CHECK_EQ(kv_init(&kv, 8), 0);
+	for (i = 0; i < 7; i++) {
+		CHECK_EQ(kv_alloc(&kv, &a[i]), 0);
+		kv_mark_cached(&kv, a[i]);
+	}
+	for (i = 0; i < 7; i++)
+		kv_put(&kv, a[i]);
+	for (k = 0; k < 1000; k++) {
+		/* all but the oldest, in an order that changes */
+		i = 1 + k * k % 6;
+		kv_get(&kv, a[i]);
+		kv_put(&kv, a[i]);
+		CHECK(!kv_check(&kv));
+		CHECK_EQ(kv_oldest(&kv), a[0]);
+	}
+	/* k * k % 6 is 0, 1, 3 or 4: blocks 3 and 6 were never used */
+	kv_unmark_cached(&kv, a[0]);
+	CHECK_EQ(kv_oldest(&kv), a[3]);
+	kv_deinit(&kv);
+}
+
 /* The check itself must be able to fail, or it proves nothing elsewhere. */
 TEST(kv_check_sees_each_kind_of_damage)
 {
-	static const char *const kinds[] = { "ref", "counter", "link", "cached",
-					     "null" };
-	uint32_t i, a;
+	static const char *const kinds[] = { "ref",    "counter", "place",
+					     "cached", "null",	  "hole",
+					     "twice" };
+	uint32_t i, a, b;
 
-	for (i = 0; i < 5; i++) {
+	for (i = 0; i < 7; i++) {
 		struct kv kv;
 
 		ROW(kinds[i]);
 		CHECK_EQ(kv_init(&kv, 8), 0);
 		CHECK_EQ(kv_alloc(&kv, &a), 0);
+		CHECK_EQ(kv_alloc(&kv, &b), 0);
+		kv_mark_cached(&kv, a);
+		kv_mark_cached(&kv, b);
+		kv_put(&kv, a);
+		kv_put(&kv, b);
 		CHECK(!kv_check(&kv));
 		if (i == 0)
-			kv.blocks[kv.blocks[0].next].ref = 1;
+			kv.blocks[kv.empty[0]].ref = 1;
 		else if (i == 1)
 			kv.nr_free--;
 		else if (i == 2)
-			kv.blocks[3].prev = 7;
+			kv.blocks[b].at++;
 		else if (i == 3)
 			kv.blocks[3].cached = true;
-		else
+		else if (i == 4)
 			kv.blocks[0].ref = 1;
+		else if (i == 5)
+			kv.aged[kv.aged_head & kv.aged_mask] = 0;
+		else
+			kv.empty[1] = kv.empty[0];
 		CHECK(kv_check(&kv));
 		kv_deinit(&kv);
 	}

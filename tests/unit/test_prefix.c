@@ -10,14 +10,13 @@
 #include "daemon/core/prefix.h"
 
 static const uint8_t key[16] = { 7 };
-static struct prefix_model model = { .arith = 5, .kv_type = 1 };
 static struct kv kv;
 static struct prefix p;
 
 static void begin(uint32_t nr_blocks)
 {
 	CHECK_EQ(kv_init(&kv, nr_blocks), 0);
-	CHECK_EQ(prefix_init(&p, &kv, &model, key, 16), 0);
+	CHECK_EQ(prefix_init(&p, &kv, key, 16), 0);
 }
 
 static void end(void)
@@ -47,19 +46,12 @@ static void fill(uint32_t ids[KV_BLOCK], uint32_t with)
 		ids[i] = with * 100 + i;
 }
 
-static uint32_t put(struct prefix_pos *pos, uint32_t block, const uint32_t *ids)
-{
-	struct prefix_digest digest = prefix_hash(&p, pos, ids);
-
-	return prefix_insert(&p, pos, block, ids, &digest);
-}
-
 /* A new block with these ids behind @pos; the block in the index. */
 static uint32_t insert(struct prefix_pos *pos, const uint32_t *ids,
 		       uint32_t *ret_own)
 {
 	CHECK_EQ(kv_alloc(&kv, ret_own), 0);
-	return put(pos, *ret_own, ids);
+	return prefix_insert(&p, pos, *ret_own, ids);
 }
 
 TEST(a_chain_is_found_again_and_only_in_its_order)
@@ -83,10 +75,11 @@ TEST(a_chain_is_found_again_and_only_in_its_order)
 	end();
 }
 
+/* Six blocks in a line, and two more children at its root and its first. */
 TEST(T10_a_forced_collision_is_a_miss_and_never_a_wrong_block)
 {
-	uint32_t ids[6][KV_BLOCK], block[6], d, e, i;
-	struct prefix_pos pos;
+	uint32_t ids[8][KV_BLOCK], block[8], d, e, i;
+	struct prefix_pos pos, first;
 
 	begin(16);
 	p.collide = true;
@@ -97,31 +90,51 @@ TEST(T10_a_forced_collision_is_a_miss_and_never_a_wrong_block)
 	for (i = 0; i < 6; i++) {
 		fill(ids[i], i);
 		CHECK_EQ(insert(&pos, ids[i], &block[i]), block[i]);
+		if (!i)
+			first = pos;
 	}
-	/* same digest everywhere: other ids, another parent, another domain */
+	for (; i < 8; i++) {
+		fill(ids[i], i);
+		prefix_root(&p, d, &pos);
+		if (i == 7)
+			pos = first;
+		CHECK_EQ(insert(&pos, ids[i], &block[i]), block[i]);
+	}
+	/* one hash everywhere: other ids, another parent, another domain */
 	ids[0][15]++;
 	prefix_root(&p, d, &pos);
 	CHECK_EQ(prefix_find(&p, &pos, ids[0]), 0);
 	ids[0][15]--;
 	CHECK_EQ(prefix_find(&p, &pos, ids[1]), 0);
+	CHECK_EQ(prefix_find(&p, &pos, ids[7]), 0);
 	prefix_root(&p, e, &pos);
 	CHECK_EQ(prefix_find(&p, &pos, ids[0]), 0);
+	pos = first;
+	CHECK_EQ(prefix_find(&p, &pos, ids[6]), 0);
 	/* and what is there is still found */
+	CHECK_EQ(prefix_find(&p, &pos, ids[7]), block[7]);
+	prefix_root(&p, d, &pos);
+	CHECK_EQ(prefix_find(&p, &pos, ids[6]), block[6]);
 	prefix_root(&p, d, &pos);
 	for (i = 0; i < 6; i++)
 		CHECK_EQ(prefix_find(&p, &pos, ids[i]), block[i]);
-	/* also when some of the run have left the table */
+	/* also when some have left: one of the table's run, one of the line */
+	kv_put(&kv, block[6]);
 	for (i = 0; i < 6; i++)
 		kv_put(&kv, block[5 - i]);
-	while (kv.blocks[kv.blocks[0].next].cached == 0)
+	kv_put(&kv, block[7]);
+	while (kv.nr_empty)
 		CHECK_EQ(kv_alloc(&kv, &i), 0);
 	CHECK_EQ(prefix_reclaim(&p), 0);
 	CHECK_EQ(kv_alloc(&kv, &i), 0);
 	CHECK_EQ(prefix_reclaim(&p), 0);
 	prefix_root(&p, d, &pos);
-	for (i = 0; i < 4; i++)
+	CHECK_EQ(prefix_find(&p, &pos, ids[6]), 0);
+	for (i = 0; i < 5; i++)
 		CHECK_EQ(prefix_find(&p, &pos, ids[i]), block[i]);
-	CHECK_EQ(prefix_find(&p, &pos, ids[4]), 0);
+	CHECK_EQ(prefix_find(&p, &pos, ids[5]), 0);
+	pos = first;
+	CHECK_EQ(prefix_find(&p, &pos, ids[7]), block[7]);
 	end();
 }
 
@@ -158,31 +171,8 @@ TEST(T13_an_adapter_a_tenant_and_a_public_prefix_of_one_name_differ)
 	prefix_root(&p, domain(7, false, 7), &pos[3]);
 	for (i = 0; i < 4; i++)
 		for (j = 0; j < i; j++)
-			CHECK(memcmp(&pos[i].chain, &pos[j].chain, 16) &&
-			      pos[i].parent != pos[j].parent);
+			CHECK(pos[i].parent != pos[j].parent);
 	end();
-}
-
-TEST(another_model_arithmetic_or_kv_type_is_another_root)
-{
-	struct prefix_model other[4] = { model, model, model, model };
-	struct prefix_digest root[4];
-	struct prefix_pos pos;
-	uint32_t i, j;
-
-	other[1].arith++;
-	other[2].kv_type++;
-	other[3].digest[31]++;
-	CHECK_EQ(kv_init(&kv, 4), 0);
-	for (i = 0; i < 4; i++) {
-		CHECK_EQ(prefix_init(&p, &kv, &other[i], key, 4), 0);
-		prefix_root(&p, domain(1, false, 0), &pos);
-		root[i] = pos.chain;
-		prefix_deinit(&p);
-		for (j = 0; j < i; j++)
-			CHECK(memcmp(&root[i], &root[j], sizeof(root[0])));
-	}
-	kv_deinit(&kv);
 }
 
 TEST(of_equal_blocks_the_first_is_indexed_and_children_hang_under_it)
@@ -228,10 +218,10 @@ TEST(a_block_under_an_evicted_parent_is_not_found_until_indexed_anew)
 	/* the same block number with the same tokens is another content */
 	CHECK_EQ(kv_alloc(&kv, &x), 0);
 	prefix_root(&p, d, &pos);
-	CHECK_EQ(put(&pos, x, a), x);
+	CHECK_EQ(prefix_insert(&p, &pos, x, a), x);
 	stale = pos;
 	CHECK_EQ(prefix_find(&p, &stale, b), 0);
-	CHECK_EQ(put(&pos, y, b), y);
+	CHECK_EQ(prefix_insert(&p, &pos, y, b), y);
 	prefix_root(&p, d, &pos);
 	CHECK_EQ(prefix_find(&p, &pos, a), x);
 	CHECK_EQ(prefix_find(&p, &pos, b), y);
@@ -294,7 +284,7 @@ TEST(T16_a_million_random_operations_keep_pool_and_index_in_step)
 				continue;
 			prefix_root(&p, d[(x >> 8) % 3], &pos);
 			if (op < 55)
-				put(&pos, b, ids);
+				prefix_insert(&p, &pos, b, ids);
 			held[nr_held++].block = b;
 		} else if (nr_held) {
 			uint32_t at = (uint32_t)(x >> 24) % nr_held;
@@ -308,6 +298,70 @@ TEST(T16_a_million_random_operations_keep_pool_and_index_in_step)
 	while (nr_held)
 		kv_put(&kv, held[--nr_held].block);
 	CHECK_EQ(kv_nr_used(&kv), 0);
+	end();
+}
+
+/*
+ * Paths of up to four blocks over three kinds of them in two domains, so that
+ * most blocks have several children.  path[] is what was put into a block.
+ */
+TEST(T16_random_trees_of_blocks_are_found_as_they_were_put)
+{
+	enum { NR = 100, HELD = 60, KINDS = 3, DEEP = 4 };
+	uint32_t ids[KV_BLOCK], held[HELD], path[NR] = { 0 }, d[2];
+	uint32_t nr_held = 0, nr_found = 0, nr_deep = 0, i, b, k, want;
+	uint64_t x = 88172645463325252u;
+
+	begin(NR);
+	d[0] = domain(1, false, 0);
+	d[1] = domain(2, false, 0);
+	for (i = 0; i < 300000; i++) {
+		struct prefix_pos pos;
+
+		x ^= x << 13, x ^= x >> 7, x ^= x << 17;
+		want = 1 + (x >> 60) % 2;
+		prefix_root(&p, d[want - 1], &pos);
+		for (k = 0, b = 0; k <= (x >> 56) % DEEP; k++) {
+			uint32_t kind = (uint32_t)(x >> 3 * k) % KINDS;
+
+			fill(ids, kind);
+			want = want * KINDS + kind;
+			b = prefix_find(&p, &pos, ids);
+			if (!b)
+				break;
+			CHECK_EQ(path[b], want);
+			nr_found++;
+			nr_deep += k == DEEP - 1;
+		}
+		if (nr_held == HELD || (nr_held && (x >> 52) % 3 == 0)) {
+			k = (uint32_t)(x >> 24) % nr_held;
+			kv_put(&kv, held[k]);
+			held[k] = held[--nr_held];
+			continue;
+		}
+		if (b) {
+			kv_get(&kv, b);
+			held[nr_held++] = b;
+			continue;
+		}
+		if (kv_alloc(&kv, &b) &&
+		    (prefix_reclaim(&p) || kv_alloc(&kv, &b)))
+			continue;
+		held[nr_held++] = b;
+		if (prefix_is_current(&p, &pos)) {
+			struct prefix_pos behind = pos, again = pos;
+
+			CHECK_EQ(prefix_insert(&p, &behind, b, ids), b);
+			CHECK_EQ(prefix_find(&p, &again, ids), b);
+			path[b] = want;
+		}
+		if (i % 5 == 0)
+			CHECK(!kv_check(&kv) && !prefix_check(&p));
+	}
+	printf("# %u found, %u of them four deep\n", nr_found, nr_deep);
+	CHECK(nr_found > 100000 && nr_deep > 1000);
+	while (nr_held)
+		kv_put(&kv, held[--nr_held]);
 	end();
 }
 

@@ -7,7 +7,6 @@
 #include "daemon/core/kv.h"
 #include "daemon/core/seq.h"
 
-static const struct prefix_model model = { .arith = 1 };
 static const uint8_t key[16] = { 1 };
 static struct kv kv;
 static struct prefix p;
@@ -19,7 +18,7 @@ static void begin(uint32_t nr_blocks)
 	uint32_t i;
 
 	CHECK_EQ(kv_init(&kv, nr_blocks), 0);
-	CHECK_EQ(prefix_init(&p, &kv, &model, key, 8), 0);
+	CHECK_EQ(prefix_init(&p, &kv, key, 8), 0);
 	dom = prefix_domain_get(&p, &k);
 	for (i = 0; i < 200; i++)
 		ids[i] = i * i;
