@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * bench_ring.c - what delivering a token costs: CPU time of both sides, with
- * the null backend, for 1, 64 and 1,024 streams (64 a session), flat out.
+ * the null backend, for 1, 64 and 1,024 streams, flat out; 1,024 of them both
+ * as 16 sessions, as of as many programs, and as one.
  *
  *   spin      the reader looks and never sleeps
  *   wake 1    it sleeps until each stream has another token
@@ -20,7 +21,7 @@
 #define OVER	     UINT32_MAX /* seen: all of it, and its end */
 
 static struct raw sessions[MAX_SESSIONS];
-static uint32_t seen[MAX_SESSIONS][RAW_STREAMS];
+static uint32_t seen[MAX_SESSIONS][RAW_MAX_STREAMS];
 static uint64_t checksum;
 
 static uint64_t cpu_ns(pid_t pid)
@@ -81,12 +82,12 @@ static bool read_session(uint32_t k, uint32_t nr, uint32_t every,
 	return live;
 }
 
-static void open_sessions(const struct serve *d, uint32_t n)
+static void open_sessions(const struct serve *d, uint32_t n, uint32_t per)
 {
 	uint32_t k;
 
 	for (k = 0; k < n; k++)
-		if (raw_open(&sessions[k], d->sock)) {
+		if (raw_open_for(&sessions[k], d->sock, per)) {
 			printf("cannot open a session\n");
 			exit(1);
 		}
@@ -147,23 +148,25 @@ static uint64_t read_all(uint32_t n, uint32_t per, uint32_t every)
 	return tokens;
 }
 
-/* @passes runs of @streams, the first of them unmeasured; prints a row. */
-static void run(const struct serve *d, uint32_t streams, uint32_t max_tokens,
-		uint32_t every, uint32_t passes)
+/*
+ * @passes runs of @n sessions of @per streams, the first of them unmeasured;
+ * prints a row.
+ */
+static void run(const struct serve *d, uint32_t n, uint32_t per,
+		uint32_t max_tokens, uint32_t every, uint32_t passes)
 {
 	static const char *const name[] = { "spin", "wake 1", "wake 16" };
-	uint32_t per = streams < RAW_STREAMS ? streams : RAW_STREAMS;
-	uint32_t n = streams / per, k;
 	struct raw_ask ask = { .prompt_len = 4,
 			       .max_tokens = max_tokens,
 			       .params_flags = LLM_PARAMS_F_IGNORE_EOS,
 			       .prompt = { 7, 8, 9, 10 } };
 	pid_t engine = serve_engine(d->pid);
 	uint64_t tokens = 0, wall, server, client;
+	uint32_t k;
 	struct timespec c0, c1;
 
 	memset(seen, 0, sizeof(seen));
-	open_sessions(d, n);
+	open_sessions(d, n, per);
 	/* once unmeasured: the pages of the logs are there, as after a while */
 	submit_all(n, per, &ask, 7);
 	read_all(n, per, 16);
@@ -180,9 +183,9 @@ static void run(const struct serve *d, uint32_t streams, uint32_t max_tokens,
 	client = (uint64_t)(c1.tv_sec - c0.tv_sec) * 1000000000ull +
 		 (uint64_t)c1.tv_nsec - (uint64_t)c0.tv_nsec;
 	server = cpu_ns(engine) + cpu_ns(d->pid) - server;
-	printf("%6u streams  %-8s %8.1f ns a token (server %7.1f, client "
+	printf("%2u x %4u streams  %-8s %8.1f ns a token (server %7.1f, client "
 	       "%7.1f)  %8.0f k tokens/s\n",
-	       streams,
+	       n, per,
 	       name[!every	 ? 0
 		    : every == 1 ? 1
 				 : 2],
@@ -231,7 +234,7 @@ static void pauses(const struct serve *d, uint32_t streams)
 
 	for (i = 0; i < ask.prompt_len; i++)
 		ask.prompt[i] = 10 + i;
-	open_sessions(d, n);
+	open_sessions(d, n, per);
 	for (x = 0; x < 9; x++) {
 		submit_all(n, per, &ask, x * 100000);
 		gap[x] = one_pause(d);
@@ -250,7 +253,7 @@ static void pauses(const struct serve *d, uint32_t streams)
 		raw_close(&sessions[k]);
 }
 
-/* With arguments STREAMS EVERY PASSES that row alone (for a profiler). */
+/* With SESSIONS STREAMS EVERY PASSES that row alone (for a profiler). */
 int main(int argc, char **argv)
 {
 	/* KV for all streams at once: else preemption is measured with it */
@@ -260,8 +263,11 @@ int main(int argc, char **argv)
 						  "models/manpages-2m",
 						  "--threads", "2", NULL };
 	static const struct {
-		uint32_t streams, max_tokens;
-	} size[] = { { 1, 5000 }, { 64, 4000 }, { 1024, 2000 } };
+		uint32_t sessions, streams, max_tokens;
+	} size[] = { { 1, 1, 5000 },
+		     { 1, 64, 4000 },
+		     { 16, 64, 2000 },
+		     { 1, 1024, 2000 } };
 	struct serve d;
 	uint32_t i, every;
 
@@ -269,15 +275,16 @@ int main(int argc, char **argv)
 	if (serve_start(&d, "llmd", null_args))
 		return 1;
 	printf("CPU time to deliver a token, null backend, flat out\n");
-	if (argc == 4) {
-		run(&d, (uint32_t)atoi(argv[1]), 2000, (uint32_t)atoi(argv[2]),
-		    (uint32_t)atoi(argv[3]));
+	if (argc == 5) {
+		run(&d, (uint32_t)atoi(argv[1]), (uint32_t)atoi(argv[2]), 2000,
+		    (uint32_t)atoi(argv[3]), (uint32_t)atoi(argv[4]));
 		serve_stop(&d);
 		return checksum == 42;
 	}
-	for (i = 0; i < 3; i++)
+	for (i = 0; i < sizeof(size) / sizeof(size[0]); i++)
 		for (every = 0; every <= 16; every = every ? every * 16 : 1u)
-			run(&d, size[i].streams, size[i].max_tokens, every, 4);
+			run(&d, size[i].sessions, size[i].streams,
+			    size[i].max_tokens, every, 4);
 	serve_stop(&d);
 	if (serve_start(&d, "llmd", model_args))
 		return 1;

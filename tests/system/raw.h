@@ -27,9 +27,11 @@
 #include <linux/llm.h>
 #include "include/llm_shm.h"
 
-#define RAW_STREAMS    64u
-#define RAW_ROOM       1024u
-#define RAW_MAX_PROMPT 200u
+#define RAW_STREAMS	64u
+#define RAW_MAX_STREAMS LLM_MAX_STREAMS /* where raw_open_for() says so */
+#define RAW_ROOM	1024u
+#define RAW_LOG		(128u << 10) /* logs and texts, bytes a stream */
+#define RAW_MAX_PROMPT	200u
 
 struct raw {
 	int conn, fd[LLM_HELLO_FDS]; /* device: conn is its, fd are -1 */
@@ -38,8 +40,8 @@ struct raw {
 	uint8_t *client, *arena;
 	const uint8_t *host, *engine;
 	uint32_t tail;
-	uint32_t gen[RAW_STREAMS], arm[RAW_STREAMS];
-	uint32_t pos[RAW_STREAMS]; /* ring position of the last submission + 1 */
+	uint32_t gen[RAW_MAX_STREAMS], arm[RAW_MAX_STREAMS];
+	uint32_t pos[RAW_MAX_STREAMS]; /* ring position of the last submission + 1 */
 };
 
 static inline uint64_t raw_now(void)
@@ -69,8 +71,18 @@ static inline void *raw_map(const struct raw *r, int area, int prot)
 		    (off_t)LLM_MMAP_OFF(area));
 }
 
+static inline struct llm_setup raw_setup(uint32_t streams)
+{
+	return (struct llm_setup){ .size = sizeof(struct llm_setup),
+				   .sq_entries = streams,
+				   .nr_streams = streams,
+				   .arena_size = streams * RAW_ROOM,
+				   .log_size = (uint64_t)streams * RAW_LOG };
+}
+
 /* What is served is told a little later, as raw_open_device() is done. */
-static inline int raw_open_device(struct raw *r, const char *path)
+static inline int raw_open_device(struct raw *r, const char *path,
+				  uint32_t streams)
 {
 	memset(r, 0, sizeof(*r));
 	memset(r->fd, 0xff, sizeof(r->fd));
@@ -78,11 +90,7 @@ static inline int raw_open_device(struct raw *r, const char *path)
 	r->conn = open(path, O_RDWR | O_CLOEXEC);
 	if (r->conn < 0)
 		return -errno;
-	r->su = (struct llm_setup){ .size = sizeof(r->su),
-				    .sq_entries = RAW_STREAMS,
-				    .nr_streams = RAW_STREAMS,
-				    .arena_size = RAW_STREAMS * RAW_ROOM,
-				    .log_size = 8u << 20 };
+	r->su = raw_setup(streams);
 	if (ioctl(r->conn, LLM_IOC_SETUP, &r->su))
 		return -errno;
 	r->client = raw_map(r, LLM_AREA_CLIENT, PROT_READ | PROT_WRITE);
@@ -95,8 +103,9 @@ static inline int raw_open_device(struct raw *r, const char *path)
 	return 0;
 }
 
-/* 0 or a negative errno. */
-static inline int raw_open(struct raw *r, const char *path)
+/* A session of @streams, a power of two.  0 or a negative errno. */
+static inline int raw_open_for(struct raw *r, const char *path,
+			       uint32_t streams)
 {
 	struct llm_hello h = { .size = sizeof(h),
 			       .magic = LLM_HELLO_MAGIC,
@@ -113,16 +122,12 @@ static inline int raw_open(struct raw *r, const char *path)
 	ssize_t n;
 
 	if (!stat(path, &st) && S_ISCHR(st.st_mode))
-		return raw_open_device(r, path);
+		return raw_open_device(r, path, streams);
 	memset(r, 0, sizeof(*r));
 	r->conn = raw_connect(path);
 	if (r->conn < 0)
 		return -ECONNREFUSED;
-	h.setup.size = sizeof(h.setup);
-	h.setup.sq_entries = RAW_STREAMS;
-	h.setup.nr_streams = RAW_STREAMS;
-	h.setup.arena_size = RAW_STREAMS * RAW_ROOM;
-	h.setup.log_size = 8u << 20;
+	h.setup = raw_setup(streams);
 	if (send(r->conn, &h, sizeof(h), MSG_NOSIGNAL) != (ssize_t)sizeof(h))
 		return -EPIPE;
 	n = recvmsg(r->conn, &m, MSG_CMSG_CLOEXEC | MSG_WAITALL);
@@ -148,6 +153,11 @@ static inline int raw_open(struct raw *r, const char *path)
 		return -ENOMEM;
 	r->arena = r->client + r->su.area_size[LLM_AREA_CLIENT];
 	return 0;
+}
+
+static inline int raw_open(struct raw *r, const char *path)
+{
+	return raw_open_for(r, path, RAW_STREAMS);
 }
 
 static inline void raw_close(struct raw *r)
