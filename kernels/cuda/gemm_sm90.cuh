@@ -185,14 +185,6 @@ template <class W, int TOKENS> struct gemm_sm90_ring {
 	}
 };
 
-/* One of a warp, for all of it. */
-DEV void gemm_sm90_arrive(uint64_t *bar)
-{
-	__syncwarp();
-	if (threadIdx.x % 32 == 0)
-		mbarrier_arrive(bar);
-}
-
 /* The warpgroup that copies: all stages, one after the other. */
 template <class Ring>
 DEV void gemm_sm90_copy(const Ring &ring, const cuda_gemm_args &p,
@@ -223,7 +215,7 @@ DEV void gemm_sm90_copy(const Ring &ring, const cuda_gemm_args &p,
 			continue;
 		copy_wait<AHEAD>();
 		wgmma_sees();
-		gemm_sm90_arrive(ring.full(s - AHEAD));
+		mbarrier_arrive_warp(ring.full(s - AHEAD));
 	}
 }
 
@@ -262,10 +254,10 @@ DEV void gemm_sm90_multiply(typename W::sum (&acc)[TILES][4], const Ring &ring,
 		gemm_sm90_start<W>(acc, a[0], ring, s, NULL);
 		wgmma_wait<1>();
 		if (s)
-			gemm_sm90_arrive(ring.empty(s - 1));
+			mbarrier_arrive_warp(ring.empty(s - 1));
 		gemm_sm90_start<W>(acc, a[1], ring, s + 1, NULL);
 		wgmma_wait<1>();
-		gemm_sm90_arrive(ring.empty(s));
+		mbarrier_arrive_warp(ring.empty(s));
 	}
 	if (s < stages)
 		gemm_sm90_start<W>(acc, a[0], ring, s, NULL);
@@ -288,8 +280,8 @@ DEV void gemm_sm90_groups(float (&acc)[TILES][4], const Ring &ring, int stages,
 		gemm_sm90_start<W>(part, a[0], ring, s, zero);
 		gemm_sm90_start<W>(part, a[1], ring, s + 1, zero);
 		wgmma_wait<0>();
-		gemm_sm90_arrive(ring.empty(s));
-		gemm_sm90_arrive(ring.empty(s + 1));
+		mbarrier_arrive_warp(ring.empty(s));
+		mbarrier_arrive_warp(ring.empty(s + 1));
 		weight_fold<TILES>(acc, part, scale[0], scale[8]);
 		scale += rows;
 		less += rows;
@@ -326,7 +318,7 @@ DEV void gemm_sm90_end(const cuda_gemm_args &p,
 	static_assert(GEMM_SM90_WARPS * TILES * 8 * STEP * 4 <=
 			      Ring::STAGES * Ring::STAGE,
 		      "the ring is large enough");
-	gemm_sm90_arrive(ring.done());
+	mbarrier_arrive_warp(ring.done());
 	mbarrier_wait(ring.done(), 0);
 #pragma unroll
 	for (int j = 0; j < TILES; j++)

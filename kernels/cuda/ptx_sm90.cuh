@@ -21,12 +21,21 @@
  * A tile in shared memory as wgmma's second operand: rows of 128 bytes, a row a
  * column of the product, k along it, chunks where layout_tile() says.  @tile:
  * at a multiple of 1024, or 32 * i bytes behind one: from the i-th 32 bytes of
- * the rows on.
+ * the rows on.  @step: bytes from eight rows to the next eight, of 1024.
  */
-DEV uint64_t wgmma_tile(const void *tile)
+DEV uint64_t wgmma_tile(const void *tile, int step = 1024)
 {
 	return (smem_address(tile) & 0x3ffff) >> 4 |
-	       (uint64_t)(1024 >> 4) << 32 | (uint64_t)1 << 62;
+	       (uint64_t)(step >> 4) << 32 | (uint64_t)1 << 62;
+}
+
+/*
+ * The same, its rows k and 64 columns of the product along each, for
+ * wgmma_transposed(); the next 64 are @piece bytes on, of 1024.
+ */
+DEV uint64_t wgmma_tile_transposed(const void *tile, int step, int piece)
+{
+	return wgmma_tile(tile, step) | (uint64_t)(piece >> 4) << 16;
 }
 
 // clang-format off
@@ -61,6 +70,27 @@ DEV uint64_t wgmma_tile(const void *tile)
 	asm volatile("wgmma.mma_async.sync.aligned.m64n256" k                  \
 		     " {" WGMMA_128 "},{%128,%129,%130,%131},%132,1" more ";"  \
 		     : WGMMA_HALF(c, d, 0), WGMMA_HALF(c, d, 16)               \
+		     : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b))
+#define WGMMA_32                                                               \
+	"%0,%1,%2,%3,%4,%5,%6,%7,%8,%9,%10,%11,%12,%13,%14,%15,"               \
+	"%16,%17,%18,%19,%20,%21,%22,%23,%24,%25,%26,%27,%28,%29,"             \
+	"%30,%31"
+/* add: "1", or "0": from zero; both operands in shared memory */
+#define WGMMA_TILES_N128(c, d, a, b, add)                                      \
+	asm volatile("wgmma.mma_async.sync.aligned.m64n128k16.f32.bf16.bf16"   \
+		     " {" WGMMA_64 "},%64,%65," add ",1,1,0,0;"                \
+		     : WGMMA_HALF(c, d, 0)                                     \
+		     : "l"(a), "l"(b))
+/* the last 1: the second one is transposed */
+#define WGMMA_TRANSPOSED_N128(c, d, a, b, add)                                 \
+	asm volatile("wgmma.mma_async.sync.aligned.m64n128k16.f32.bf16.bf16"   \
+		     " {" WGMMA_64 "},{%64,%65,%66,%67},%68," add ",1,1,1;"    \
+		     : WGMMA_HALF(c, d, 0)                                     \
+		     : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b))
+#define WGMMA_TRANSPOSED_N64(c, d, a, b, add)                                  \
+	asm volatile("wgmma.mma_async.sync.aligned.m64n64k16.f32.bf16.bf16"    \
+		     " {" WGMMA_32 "},{%32,%33,%34,%35},%36," add ",1,1,1;"    \
+		     : WGMMA_FOUR(c, d, 0), WGMMA_FOUR(c, d, 4)                \
 		     : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b))
 // clang-format on
 
@@ -104,6 +134,41 @@ DEV void wgmma_s8(int (&d)[16][4], const uint32_t a[4], uint64_t b)
 DEV void wgmma_s8(int (&d)[32][4], const uint32_t a[4], uint64_t b)
 {
 	WGMMA_N256("k32.s32.s8.s8", "+r", d, a, b, "");
+}
+
+/*
+ * Start d += a b, 64 x 128 x 16, as wgmma, but @a is in shared memory too:
+ * wgmma_tile() of the warpgroup's 64 rows.  FROM_ZERO: d = a b.
+ */
+template <bool FROM_ZERO>
+DEV void wgmma_tiles(float (&d)[16][4], uint64_t a, uint64_t b)
+{
+	if constexpr (FROM_ZERO)
+		WGMMA_TILES_N128("=f", d, a, b, "0");
+	else
+		WGMMA_TILES_N128("+f", d, a, b, "1");
+}
+
+/*
+ * Start d += a b, 64 x (128 or 64) x 16, as wgmma, but of a tile whose rows are
+ * k: wgmma_tile_transposed().  FROM_ZERO: d = a b.
+ */
+template <bool FROM_ZERO>
+DEV void wgmma_transposed(float (&d)[16][4], const uint32_t a[4], uint64_t b)
+{
+	if constexpr (FROM_ZERO)
+		WGMMA_TRANSPOSED_N128("=f", d, a, b, "0");
+	else
+		WGMMA_TRANSPOSED_N128("+f", d, a, b, "1");
+}
+
+template <bool FROM_ZERO>
+DEV void wgmma_transposed(float (&d)[8][4], const uint32_t a[4], uint64_t b)
+{
+	if constexpr (FROM_ZERO)
+		WGMMA_TRANSPOSED_N64("=f", d, a, b, "0");
+	else
+		WGMMA_TRANSPOSED_N64("+f", d, a, b, "1");
 }
 
 /*
@@ -158,6 +223,30 @@ DEV void mbarrier_arrive(uint64_t *bar)
 		     : "memory");
 }
 
+/* Arrive; nor is the phase over before @bytes more were copied in bulk. */
+DEV void mbarrier_expect(uint64_t *bar, uint32_t bytes)
+{
+	asm volatile("{.reg .b64 state;"
+		     "mbarrier.arrive.expect_tx.shared::cta.b64 "
+		     "state,[%0],%1;}" ::"r"(smem_address(bar)),
+		     "r"(bytes)
+		     : "memory");
+}
+
+/*
+ * Start to copy @size bytes, of 16 as @dst and @src are, to shared memory; there
+ * they count at @bar, where they may come before they are expected.  Who has
+ * waited there sees them, and so do its wgmma.
+ */
+DEV void copy_bulk(void *dst, const void *src, uint32_t size, uint64_t *bar)
+{
+	asm volatile("cp.async.bulk.shared::cluster.global"
+		     ".mbarrier::complete_tx::bytes [%0],[%1],%2,[%3];" ::"r"(
+			     smem_address(dst)),
+		     "l"(src), "r"(size), "r"(smem_address(bar))
+		     : "memory");
+}
+
 /* Until phase 0, 2, .. (@parity 0), or 1, 3, .. (1), is over. */
 DEV void mbarrier_wait(uint64_t *bar, int parity)
 {
@@ -184,5 +273,13 @@ template <int N> DEV void registers_take()
 }
 
 #endif
+
+/* One of a warp arrives, for all of it. */
+DEV void mbarrier_arrive_warp(uint64_t *bar)
+{
+	__syncwarp();
+	if (threadIdx.x % 32 == 0)
+		mbarrier_arrive(bar);
+}
 
 #endif

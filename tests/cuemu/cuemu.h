@@ -10,7 +10,8 @@
  *   - shared memory is NaN when a CTA begins and ends at a guard page, as does
  *     each allocation;
  *   - an asynchronous copy turns its target into NaN when it is started, and
- *     lands only when it is waited for;
+ *     lands only when it is waited for (in bulk: when nobody can do anything
+ *     more without it);
  *   - a warp operation is complete when all lanes of its mask stand at the same
  *     line; others are reported by file, line and lane, and so are barriers
  *     that differ, deadlocks, and copies still in flight at a thread's end;

@@ -59,6 +59,14 @@ struct site {
 	int line;
 };
 
+/* A run of bytes on its way to shared memory, nobody's in particular. */
+struct bulk {
+	char *dst;
+	const char *src;
+	size_t size;
+	std::function<void()> landed;
+};
+
 enum thread_state { READY, AT_BARRIER, AT_WARP, AT_EVENT, AT_PDL_WAIT, DONE };
 
 struct copy {
@@ -116,6 +124,7 @@ inline std::vector<thread> threads;
 inline std::vector<warp> warps;
 /* which 16 bytes of shared memory hold a copy not made seen since (see()) */
 inline std::vector<bool> unseen;
+inline std::vector<bulk> bulks; /* in flight */
 inline char *stacks;
 inline void *scheduler_sp;
 inline sigjmp_buf crashed;
@@ -291,6 +300,36 @@ inline void see()
 		unseen[chunk_of(t.copies[t.nr_seen].dst)] = false;
 }
 
+/* ---- copies in bulk: they land when nobody can do anything more without */
+
+inline void bulk_start(const bulk &b)
+{
+	if (hidden) /* it may read at once */
+		(void)*(const volatile char *)b.src;
+	memset(b.dst, 0xff, b.size);
+	bulks.push_back(b);
+	counts.copies += (long)b.size / 16;
+}
+
+/* One of them, as emu::schedule says. */
+inline void bulk_land(uint64_t &luck)
+{
+	size_t i = schedule == 1 ? bulks.size() - 1 : 0;
+
+	if (schedule > 1) {
+		luck = luck * 6364136223846793005u + 1442695040888963407u;
+		i = (luck >> 33) % bulks.size();
+	}
+	bulk b = bulks[i];
+
+	bulks.erase(bulks.begin() + (long)i);
+	memcpy(b.dst, b.src, b.size);
+	/* the tensor core sees what comes this way */
+	for (size_t at = 0; at < b.size; at += 16)
+		unseen[chunk_of(b.dst + at)] = false;
+	b.landed();
+}
+
 /* ---- tasks */
 
 /* Of the warp at hand, by one of its lanes. */
@@ -440,6 +479,7 @@ inline void run_cta(uint64_t &luck)
 
 	memset(smem, 0xff, (size_t)(smem_end - smem));
 	unseen.assign((size_t)(smem_end - smem) / 16, false);
+	bulks.clear();
 	begin_cta(n);
 	for (unsigned pass = 0; done < n && !report[0]; pass++) {
 		moved = false;
@@ -466,11 +506,16 @@ inline void run_cta(uint64_t &luck)
 			pass_barrier();
 		else if (!moved && done < n && awake != ~0u)
 			awake = ~0u;
+		else if (!moved && done < n && !bulks.empty())
+			bulk_land(luck);
 		else if (!moved && early)
 			pass_pdl_wait();
 		else if (!moved && done < n)
 			report_deadlock();
 	}
+	if (!report[0] && !bulks.empty())
+		fail("CTA (%u,%u,%u) ended with bulk copies in flight", cta.x,
+		     cta.y, cta.z);
 }
 
 inline void set_up()

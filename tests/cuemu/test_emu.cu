@@ -204,6 +204,62 @@ static void barrier_never_full(const wrong_args)
 	mbarrier_wait(bar, 0);
 }
 
+/* A barrier of @count behind 1024 bytes, there for all threads. */
+static uint64_t *bulk_barrier(int count)
+{
+	uint64_t *bar = (uint64_t *)(smem_base() + 1024);
+
+	if (threadIdx.x == 0)
+		mbarrier_start(bar, count);
+	__syncthreads();
+	return bar;
+}
+
+static void barrier_too_full(const wrong_args)
+{
+	uint64_t *bar = bulk_barrier(1);
+
+	if (threadIdx.x == 0) {
+		mbarrier_expect(bar, 16); /* which never come */
+		mbarrier_arrive(bar);
+	}
+}
+
+static void bulk_unwaited(const wrong_args p)
+{
+	uint64_t *bar = bulk_barrier(1);
+
+	if (threadIdx.x == 0)
+		copy_bulk(smem_base(), p.in, 1024, bar);
+}
+
+static void bulk_crooked(const wrong_args p)
+{
+	uint64_t *bar = bulk_barrier(1);
+
+	if (threadIdx.x == 0)
+		copy_bulk(smem_base(), p.in + 4, 1000, bar);
+}
+
+static void bulk_past_shared(const wrong_args p)
+{
+	uint64_t *bar = bulk_barrier(1);
+
+	if (threadIdx.x == 0)
+		copy_bulk(smem_base() + 16, p.in, 1 << 14, bar);
+}
+
+static void bulk_less_than_expected(const wrong_args p)
+{
+	uint64_t *bar = bulk_barrier(1);
+
+	if (threadIdx.x == 0) {
+		mbarrier_expect(bar, 1024);
+		copy_bulk(smem_base(), p.in, 512, bar);
+	}
+	mbarrier_wait(bar, 0);
+}
+
 static const struct wrong wrongs[] = {
 	{ "a lane is missing from a shuffle", lost_lane, 32, 16, "deadlock" },
 	{ "a lane is not in its own mask", not_in_its_mask, 32, 16, "mask" },
@@ -238,6 +294,16 @@ static const struct wrong wrongs[] = {
 	  "never started" },
 	{ "a barrier that is never full", barrier_never_full, 32, 16,
 	  "deadlock" },
+	{ "a barrier that is too full", barrier_too_full, 32, 2048,
+	  "more arrive" },
+	{ "a bulk copy that is never waited for", bulk_unwaited, 32, 2048,
+	  "bulk copies in flight" },
+	{ "a bulk copy that is not aligned", bulk_crooked, 32, 2048,
+	  "not of 16 bytes" },
+	{ "a bulk copy past shared memory", bulk_past_shared, 32, 2048,
+	  "bad address" },
+	{ "fewer bytes than a barrier expects", bulk_less_than_expected, 32,
+	  2048, "deadlock" },
 };
 
 TEST(a_wrong_kernel_is_reported)
@@ -331,6 +397,119 @@ TEST(a_product_is_NaN_until_it_is_waited_for)
 	out.fetch();
 	for (float f : out.host)
 		CHECK(f != f);
+}
+
+/* Eight bf16 a thread, through shared memory; EARLY: read too early. */
+template <bool EARLY> static void bulk_and_read(const wrong_args p)
+{
+	uint64_t *bar = bulk_barrier(1);
+
+	if (threadIdx.x == 0) {
+		for (int half = 0; half < 2; half++)
+			copy_bulk(smem_base() + half * 512, p.in + half * 256,
+				  512, bar);
+		mbarrier_expect(bar, 1024); /* it may say so afterwards */
+	}
+	if (!EARLY)
+		mbarrier_wait(bar, 0);
+	p.out[threadIdx.x] =
+		mma_widen(*(const uint16_t *)(smem_base() + threadIdx.x * 16));
+	mbarrier_wait(bar, 0);
+}
+
+TEST(a_bulk_copy_lands_when_nobody_can_do_more_without)
+{
+	array<float> out(64);
+	array<uint16_t> in(512);
+	wrong_args args = { out.device, in.device };
+
+	fill_bf16(in, 1, 1);
+	CHECK(every_schedule(out.host, [&] {
+		bool ok = ran(
+			launch(bulk_and_read<false>, 1, 64, 2048, args, NULL));
+
+		out.fetch();
+		return ok;
+	}));
+	for (int i = 0; i < 64; i++)
+		CHECK(out[i] == mma_widen(in[i * 8]));
+	CHECK(ran(launch(bulk_and_read<true>, 1, 64, 2048, args, NULL)));
+	out.fetch();
+	for (float f : out.host)
+		CHECK(f != f);
+}
+
+/*
+ * d = a b of two tiles in shared memory, and twice that of fragments and a tile
+ * that is transposed, from what is NaN.
+ */
+static void both_ways(const wrong_args p)
+{
+	char *a = smem_base(), *b = a + (8 << 10), *t = b + (16 << 10);
+	uint16_t *in = (uint16_t *)p.in;
+	float d[16][4], e[16][4];
+	int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
+	uint32_t f[4];
+
+	/* a[row][k], b[column][k] and t[k][column], k < 16 of 64 */
+	for (int i = threadIdx.x; i < 128 * 16; i += 128) {
+		int row = i / 16, k = i % 16, chunk = k / 8 ^ row % 8;
+
+		if (row < 64)
+			*(uint16_t *)(a + row * 128 + chunk * 16 + k % 8 * 2) =
+				in[row * 16 % 256 + k];
+		*(uint16_t *)(b + row * 128 + chunk * 16 + k % 8 * 2) =
+			in[256 + (row * 5 + k) % 256];
+		chunk = row % 64 / 8 ^ k % 8;
+		*(uint16_t *)(t + row / 64 * 1024 + k / 8 * 2048 + k % 8 * 128 +
+			      chunk * 16 + row % 8 * 2) =
+			in[256 + (row * 5 + k) % 256];
+	}
+	__syncthreads();
+	for (int r = 0; r < 4; r++) {
+		int row = warp * 16 + lane / 4 + r % 2 * 8;
+		int k = lane % 4 * 2 + r / 2 * 8;
+
+		memcpy(&f[r], &in[row * 16 % 256 + k], 4);
+	}
+	wgmma_fence();
+	wgmma_tiles<true>(d, wgmma_tile(a), wgmma_tile(b));
+	wgmma_transposed<true>(e, f, wgmma_tile_transposed(t, 2048, 1024));
+	wgmma_transposed<false>(e, f, wgmma_tile_transposed(t, 2048, 1024));
+	wgmma_commit();
+	wgmma_wait<0>();
+	for (int j = 0; j < 16; j++)
+		for (int c = 0; c < 4; c++) {
+			int row = warp * 16 + lane / 4 + c / 2 * 8;
+			int column = j * 8 + lane % 4 * 2 + c % 2;
+
+			p.out[row * 128 + column] = d[j][c];
+			if (e[j][c] != 2 * d[j][c])
+				p.out[row * 128 + column] = NAN;
+		}
+}
+
+TEST(tiles_are_read_as_they_lie_whichever_way)
+{
+	array<float> out(64 * 128);
+	array<uint16_t> in(512);
+
+	for (size_t i = 0; i < 512; i++) /* whole numbers: sums are exact */
+		in[i] = to_bf16((float)((int)(i * 7 % 33) - 16));
+	in.send();
+	CHECK(ran(launch(both_ways, 1, 128, 40 << 10,
+			 wrong_args{ out.device, in.device }, NULL)));
+	out.fetch();
+	for (int row = 0; row < 64; row++)
+		for (int column = 0; column < 128; column++) {
+			float sum = 0;
+
+			for (int k = 0; k < 16; k++)
+				sum += mma_widen(in[row * 16 % 256 + k]) *
+				       mma_widen(
+					       in[256 + (column * 5 + k) % 256]);
+			CHECK(out[row * 128 + column] == sum);
+		}
 }
 
 /* rows STEP * 16 bytes apart: 8 fall into one group of banks, or into eight */

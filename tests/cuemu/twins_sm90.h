@@ -6,7 +6,8 @@
  * then its accumulators are NaN; when it is finished they must still be, and
  * what it reads (fragments, and the tile in shared memory) must be what it was
  * at the start: on a GPU it is read at some time between.  What copies brought
- * must have been made seen.  The four warps of a warpgroup must start the same.
+ * must have been made seen, but for what came in bulk.  The four warps of a
+ * warpgroup must start the same.
  */
 #ifndef CUEMU_TWINS_SM90_H
 #define CUEMU_TWINS_SM90_H
@@ -23,32 +24,52 @@
 
 /* In the place of the barrier's 8 bytes. */
 struct emu_mbarrier {
-	uint16_t started, phase, count, left;
+	uint8_t started, phase, count, left;
+	int32_t bytes; /* expected, less those that came */
 };
 
 inline emu_mbarrier *emu_mbarrier_at(uint64_t *bar, emu::site at)
 {
 	emu_mbarrier *b = (emu_mbarrier *)bar;
 
-	if (b->started != 0x5a5a)
+	if (b->started != 0x5a)
 		emu::fail("%s:%d: a barrier that was never started", at.file,
 			  at.line);
 	return b;
 }
 
-DEV void mbarrier_start(uint64_t *bar, int count)
+DEV void mbarrier_start(uint64_t *bar, int count, SITE)
 {
-	*(emu_mbarrier *)bar = { 0x5a5a, 0, (uint16_t)count, (uint16_t)count };
+	uint8_t n = (uint8_t)count;
+
+	if (count < 1 || count > 255)
+		emu::fail("%s:%d: a barrier of %d", file, line, count);
+	*(emu_mbarrier *)bar = { 0x5a, 0, n, n, 0 };
+}
+
+inline void emu_mbarrier_move(emu_mbarrier *b)
+{
+	if (b->left || b->bytes)
+		return;
+	b->left = b->count;
+	b->phase++;
+}
+
+DEV void mbarrier_expect(uint64_t *bar, uint32_t bytes, SITE)
+{
+	emu_mbarrier *b = emu_mbarrier_at(bar, { file, line });
+
+	if (b->left == 0)
+		emu::fail("%s:%d: more arrive than the barrier waits for", file,
+			  line);
+	b->bytes += (int32_t)bytes;
+	b->left--;
+	emu_mbarrier_move(b);
 }
 
 DEV void mbarrier_arrive(uint64_t *bar, SITE)
 {
-	emu_mbarrier *b = emu_mbarrier_at(bar, { file, line });
-
-	if (--b->left == 0) {
-		b->left = b->count;
-		b->phase++;
-	}
+	mbarrier_expect(bar, 0, file, line);
 }
 
 DEV void mbarrier_wait(uint64_t *bar, int parity, SITE)
@@ -56,6 +77,20 @@ DEV void mbarrier_wait(uint64_t *bar, int parity, SITE)
 	emu_mbarrier *b = emu_mbarrier_at(bar, { file, line });
 
 	emu::wait_for({ file, line }, [=] { return b->phase % 2 != parity; });
+}
+
+DEV void copy_bulk(void *dst, const void *src, uint32_t size, uint64_t *bar,
+		   SITE)
+{
+	emu_mbarrier *b = emu_mbarrier_at(bar, { file, line });
+
+	if ((uintptr_t)dst % 16 || (uintptr_t)src % 16 || size % 16 || !size)
+		emu::fail("%s:%d: a bulk copy that is not of 16 bytes", file,
+			  line);
+	emu::bulk_start({ (char *)dst, (const char *)src, size, [=] {
+				 b->bytes -= (int32_t)size;
+				 emu_mbarrier_move(b);
+			 } });
 }
 
 template <int N> DEV void registers_give()
@@ -117,11 +152,17 @@ inline emu_tensor &emu_tensor_does(uint64_t what, emu::site at)
 
 enum emu_kind { EMU_BF16, EMU_F16, EMU_S8 };
 
+/* What a wgmma is, but for its place. */
+struct emu_wgmma_how {
+	emu_kind kind;
+	bool a_tile, b_transposed, from_zero;
+};
+
 /* A lane's operands, where they are. */
 struct emu_wgmma_in {
 	void *d;
 	const uint32_t *a;
-	uint64_t b;
+	uint64_t a_tile, b;
 };
 
 /* One wgmma of a warp. */
@@ -129,39 +170,78 @@ struct emu_wgmma {
 	emu_sum *sum;
 	const uint32_t *a_at[32];
 	uint32_t a[32][4];
-	uint64_t b_at;
-	std::vector<uint16_t> b; /* [columns][16] */
-	emu_kind kind;
+	uint64_t a_tile, b_at;
+	std::vector<uint16_t> rows, b; /* of a_tile; [columns][16] */
+	emu_wgmma_how how;
 	emu::site at;
 };
 
-/* A tile's place and steps are in the operand: see wgmma_tile() here. */
-DEV uint64_t wgmma_tile(const void *tile)
+/* A tile's place and steps are in the operand, 24, 20 and 20 bits of them. */
+inline uint64_t emu_tile_word(const void *tile, int step, int piece)
 {
-	return (uint64_t)((const char *)tile - emu::smem) | 1024ull << 32;
+	return (uint64_t)((const char *)tile - emu::smem) |
+	       (uint64_t)step << 24 | (uint64_t)piece << 44;
 }
 
-/* The first 32 bytes of each row of a tile, as the hardware finds them. */
-inline std::vector<uint16_t> emu_tile(uint64_t b, int columns, emu::site at)
+DEV uint64_t wgmma_tile(const void *tile, int step = 1024)
 {
-	size_t begin = b & 0xffffffff, step = b >> 32;
+	return emu_tile_word(tile, step, 0);
+}
+
+DEV uint64_t wgmma_tile_transposed(const void *tile, int step, int piece)
+{
+	return emu_tile_word(tile, step, piece);
+}
+
+/* 16 bytes of a tile, of which swizzling has not been undone, at @p. */
+inline const char *emu_tile_chunk(size_t p, emu::site at)
+{
+	p ^= (p >> 7 & 7) << 4;
+	if (emu::smem + p + 16 > emu::smem_end)
+		emu::fail("%s:%d: a tile ends past shared memory", at.file,
+			  at.line);
+	if (emu::unseen[p / 16])
+		emu::fail("%s:%d: byte %zu of shared memory was copied and not "
+			  "made seen",
+			  at.file, at.line, p);
+	return emu::smem + p;
+}
+
+/*
+ * [@columns][16 of k], as the hardware finds them: the first 32 bytes of rows
+ * @first .. of a tile, or 16 rows of one that is transposed.
+ */
+inline std::vector<uint16_t> emu_tile(uint64_t word, int first, int columns,
+				      bool transposed, emu::site at)
+{
+	size_t begin = word & 0xffffff, step = word >> 24 & 0xfffff;
+	size_t piece = word >> 44;
 	std::vector<uint16_t> rows(columns * 16);
 
-	if (begin % 1024 > 96 || begin % 32)
+	if (begin % 1024 > (transposed ? 0 : 96) || begin % 32)
 		emu::fail("%s:%d: a tile at %zu: not at a multiple of 1024",
 			  at.file, at.line, begin);
-	for (int i = 0; i < columns * 2; i++) {
-		size_t p = begin + i / 16 * step + i / 2 % 8 * 128 + i % 2 * 16;
+	for (int i = 0; !transposed && i < columns * 2; i++) {
+		int row = first + i / 2;
 
-		p ^= (p >> 7 & 7) << 4;
-		if (emu::smem + p + 16 > emu::smem_end)
-			emu::fail("%s:%d: a tile ends past shared memory",
-				  at.file, at.line);
-		if (emu::unseen[p / 16])
-			emu::fail("%s:%d: byte %zu of shared memory was copied "
-				  "and not made seen",
-				  at.file, at.line, p);
-		memcpy(&rows[i * 8], emu::smem + p, 16);
+		memcpy(&rows[i * 8],
+		       emu_tile_chunk(begin + row / 8 * step + row % 8 * 128 +
+					      i % 2 * 16,
+				      at),
+		       16);
+	}
+	for (int i = 0; transposed && i < columns * 2; i++) {
+		int k = i % 16, column = i / 16 * 8;
+		uint16_t part[8];
+
+		memcpy(part,
+		       emu_tile_chunk(begin + column / 64 * piece +
+					      k / 8 * step + k % 8 * 128 +
+					      column % 64 * 2,
+				      at),
+		       16);
+		for (int c = 0; c < 8; c++)
+			rows[(column + c) * 16 + k] = part[c];
 	}
 	return rows;
 }
@@ -186,11 +266,20 @@ inline emu_sum *emu_sum_of(emu_tensor &t, const emu_wgmma_in *const *in,
 	return &s;
 }
 
+/* The rows of a tile that are the warp's. */
+inline std::vector<uint16_t> emu_wgmma_rows(const emu_wgmma &w)
+{
+	if (!w.how.a_tile)
+		return {};
+	return emu_tile(w.a_tile, (int)(emu::current->id / 32 % 4 * 16), 16,
+			false, w.at);
+}
+
 /* What it reads is what it was, and nobody has touched what it writes. */
 inline void emu_wgmma_check(const emu_wgmma &w, int tiles)
 {
 	for (int l = 0; l < 32; l++) {
-		if (memcmp(w.a[l], w.a_at[l], sizeof w.a[l]))
+		if (!w.how.a_tile && memcmp(w.a[l], w.a_at[l], sizeof w.a[l]))
 			emu::fail("%s:%d: a fragment changed while wgmma was "
 				  "in flight",
 				  w.at.file, w.at.line);
@@ -200,7 +289,8 @@ inline void emu_wgmma_check(const emu_wgmma &w, int tiles)
 					  "wgmma was in flight",
 					  w.at.file, w.at.line);
 	}
-	if (emu_tile(w.b_at, tiles * 8, w.at) != w.b)
+	if (emu_tile(w.b_at, 0, tiles * 8, w.how.b_transposed, w.at) != w.b ||
+	    emu_wgmma_rows(w) != w.rows)
 		emu::fail("%s:%d: a tile changed while wgmma was in flight",
 			  w.at.file, w.at.line);
 }
@@ -234,9 +324,13 @@ inline void emu_wgmma_add(const emu_wgmma &w, int tiles)
 {
 	uint32_t a[16][8]; /* 32 bytes of each row */
 
-	for (int l = 0; l < 32; l++)
+	if (w.how.a_tile)
+		memcpy(a, w.rows.data(), sizeof a);
+	for (int l = 0; !w.how.a_tile && l < 32; l++)
 		for (int r = 0; r < 4; r++)
 			a[l / 4 + r % 2 * 8][l % 4 + r / 2 * 4] = w.a[l][r];
+	if (w.how.from_zero)
+		std::fill(w.sum->value.begin(), w.sum->value.end(), 0);
 	for (int l = 0; l < 32; l++)
 		for (int i = 0; i < tiles * 4; i++) {
 			int column = i / 4 * 8 + l % 4 * 2 + i % 2;
@@ -244,12 +338,12 @@ inline void emu_wgmma_add(const emu_wgmma &w, int tiles)
 			const void *x = a[l / 4 + i % 4 / 2 * 8];
 			const uint16_t *y = &w.b[column * 16];
 
-			*v = w.kind == EMU_S8
+			*v = w.how.kind == EMU_S8
 				     ? emu_byte_element(*v, (const int8_t *)x,
 							(const int8_t *)y)
 				     : emu_float_element(*v,
 							 (const uint16_t *)x, y,
-							 w.kind == EMU_F16);
+							 w.how.kind == EMU_F16);
 		}
 	emu::counts.mma += tiles;
 }
@@ -266,57 +360,73 @@ inline void emu_wgmma_finish(const emu_wgmma &w, emu_tensor &t, int tiles)
 }
 
 inline void emu_wgmma_warp(const emu_wgmma_in *const *in, int tiles,
-			   emu_kind kind, emu::site at)
+			   emu_wgmma_how how, emu::site at)
 {
-	emu_tensor &t = emu_tensor_does(in[0]->b, at);
+	emu_tensor &t = emu_tensor_does(in[0]->b ^ in[0]->a_tile << 32, at);
 	emu::warp &warp = emu::warps[emu::current->id / 32];
-	emu_wgmma w = { NULL, {}, {}, in[0]->b, {}, kind, at };
+	emu_wgmma w = { NULL, {}, {}, in[0]->a_tile, in[0]->b, {}, {}, how, at };
 
 	if (!t.fenced)
 		emu::fail("%s:%d: wgmma without a fence since the last group",
 			  at.file, at.line);
 	for (int l = 0; l < 32; l++) {
-		if (in[l]->b != in[0]->b)
+		if (in[l]->b != in[0]->b || in[l]->a_tile != in[0]->a_tile)
 			emu::fail("%s:%d: lane %d names another tile", at.file,
 				  at.line, l);
 		w.a_at[l] = in[l]->a;
-		memcpy(w.a[l], in[l]->a, sizeof w.a[l]);
+		if (!how.a_tile)
+			memcpy(w.a[l], in[l]->a, sizeof w.a[l]);
 	}
-	w.b = emu_tile(w.b_at, tiles * 8, at);
+	w.rows = emu_wgmma_rows(w);
+	w.b = emu_tile(w.b_at, 0, tiles * 8, how.b_transposed, at);
 	w.sum = emu_sum_of(t, in, tiles);
 	w.sum->pending++;
 	warp.tasks.push_back(
 		{ [=, &t] { emu_wgmma_finish(w, t, tiles); }, warp.nr_groups });
 }
 
-inline void emu_wgmma_start(void *d, int tiles, const uint32_t *a, uint64_t b,
-			    emu_kind kind, emu::site at)
+inline void emu_wgmma_start(const emu_wgmma_in &lane, int tiles,
+			    emu_wgmma_how how, emu::site at)
 {
 	typedef emu_wgmma_in in_type;
 
 	emu::collective<in_type, int>(
-		~0u, at, in_type{ d, a, b },
-		[=](const in_type *const *in, auto, uint32_t) {
-			emu_wgmma_warp(in, tiles, kind, at);
+		~0u, at, lane, [=](const in_type *const *in, auto, uint32_t) {
+			emu_wgmma_warp(in, tiles, how, at);
 		});
 }
 
 template <int TILES>
 void wgmma(float (&d)[TILES][4], const uint32_t a[4], uint64_t b, SITE)
 {
-	emu_wgmma_start(d, TILES, a, b, EMU_BF16, { file, line });
+	emu_wgmma_start({ d, a, 0, b }, TILES, { EMU_BF16 }, { file, line });
 }
 
 template <int TILES>
 void wgmma_f16(float (&d)[TILES][4], const uint32_t a[4], uint64_t b, SITE)
 {
-	emu_wgmma_start(d, TILES, a, b, EMU_F16, { file, line });
+	emu_wgmma_start({ d, a, 0, b }, TILES, { EMU_F16 }, { file, line });
 }
 
 template <int TILES>
 void wgmma_s8(int (&d)[TILES][4], const uint32_t a[4], uint64_t b, SITE)
 {
-	emu_wgmma_start(d, TILES, a, b, EMU_S8, { file, line });
+	emu_wgmma_start({ d, a, 0, b }, TILES, { EMU_S8 }, { file, line });
+}
+
+template <bool FROM_ZERO>
+void wgmma_tiles(float (&d)[16][4], uint64_t a, uint64_t b, SITE)
+{
+	emu_wgmma_start({ d, NULL, a, b }, 16,
+			{ EMU_BF16, true, false, FROM_ZERO }, { file, line });
+}
+
+template <bool FROM_ZERO, int TILES>
+void wgmma_transposed(float (&d)[TILES][4], const uint32_t a[4], uint64_t b,
+		      SITE)
+{
+	emu_wgmma_start({ d, a, 0, b }, TILES,
+			{ EMU_BF16, false, true, FROM_ZERO }, { file, line });
 }
 
 /* @work once for the warp at hand, when all lanes are here */
