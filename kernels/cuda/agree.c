@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "kernels/cuda/agree.h"
 
+#include "kernels/cuda/agree_attention.h"
 #include "kernels/cuda/cuda.h"
 #include "kernels/cuda/device.h"
 #include "kernels/cuda/layout.h"
@@ -38,10 +39,10 @@ struct agree_inputs {
 
 typedef float agree_answer[TOKENS][ROWS];
 
-/* Its own stream on the device, and memory: pinned, and there. */
+/* Memory of agree()'s own stream on the device: pinned, and there. */
 struct agree {
-	struct device device;
-	char *host, *dev; /* of a walk (place.h) each */
+	struct device *device; /* borrowed */
+	char *host, *dev;      /* of a walk (place.h) each */
 	agree_answer (*host_y)[ANSWERS], (*dev_y)[ANSWERS];
 };
 
@@ -131,12 +132,12 @@ static int multiply(struct agree *a, size_t i, const struct agree_inputs *at)
 		.form = forms[i].form,
 		.out = CUDA_F32,
 	};
-	void *stream = a->device.stream;
+	void *stream = a->device->stream;
 	int ret = 0;
 
 	for (int tile = 0; tile < ANSWERS && !ret; tile++) {
 		args.y = a->dev_y[i][tile];
-		ret = device_started(&a->device,
+		ret = device_started(a->device,
 				     tile ? cuda_gemm_sm90(&args, 128 * tile,
 							   stream)
 					  : cuda_gemm(&args, stream));
@@ -154,13 +155,13 @@ static int ask(struct agree *a)
 	place(a->dev, there);
 	for (size_t i = 0; i < NR_FORMS; i++)
 		fill(&forms[i], &here[i]);
-	ret = device_send(&a->device, a->dev, a->host, size);
+	ret = device_send(a->device, a->dev, a->host, size);
 	for (size_t i = 0; i < NR_FORMS && !ret; i++)
 		ret = multiply(a, i, &there[i]);
 	if (!ret)
-		ret = device_fetch(&a->device, a->host_y, a->dev_y,
+		ret = device_fetch(a->device, a->host_y, a->dev_y,
 				   ANSWER_BYTES);
-	return ret ? ret : device_wait(&a->device);
+	return ret ? ret : device_wait(a->device);
 }
 
 /* An answer that nobody wrote is zero, and not what was asked for. */
@@ -185,38 +186,52 @@ static int take(struct agree *a, struct err *err)
 	struct agree_inputs count[NR_FORMS];
 	size_t size = place(NULL, count);
 
-	a->host = device_take_pinned(&a->device, size, err);
-	a->host_y = device_take_pinned(&a->device, ANSWER_BYTES, err);
-	a->dev = device_take(&a->device, size, err);
-	a->dev_y = device_take(&a->device, ANSWER_BYTES, err);
+	a->host = device_take_pinned(a->device, size, err);
+	a->host_y = device_take_pinned(a->device, ANSWER_BYTES, err);
+	a->dev = device_take(a->device, size, err);
+	a->dev_y = device_take(a->device, ANSWER_BYTES, err);
 	return a->host && a->host_y && a->dev && a->dev_y ? 0 : -ENOMEM;
 }
 
-int agree_many(const struct device *d, int *ret_many, struct err *err)
+/* Products by all kernels. */
+static int agree_products(struct device *d, int *ret_same, struct err *err)
 {
-	struct agree a = { 0 };
-	int agreed = 0, ret;
+	struct agree a = { .device = d };
+	int ret = take(&a, err);
 
-	*ret_many = 0;
-	if (d->generation != 90)
-		return 0;
-	ret = device_open(&a.device, d->number, err);
-	if (ret)
-		return ret;
-	ret = take(&a, err);
 	if (!ret && ask(&a))
 		ret = err_set(err, -EIO, "GPU %u: it failed, see the log",
 			      d->number);
 	if (!ret)
-		agreed = same(&a);
-	device_close(&a.device);
+		*ret_same = same(&a);
+	return ret;
+}
+
+int agree(const struct device *d, struct agreed *ret_agreed, struct err *err)
+{
+	int products = 0, attention = 0, ret;
+	struct device mine;
+
+	*ret_agreed = (struct agreed){ 0 };
+	if (d->generation != 90)
+		return 0;
+	ret = device_open(&mine, d->number, err);
 	if (ret)
 		return ret;
-	if (agreed)
-		*ret_many = CUDA_GEMM_MANY;
-	else
+	ret = agree_products(&mine, &products, err);
+	if (!ret)
+		ret = agree_attention(&mine, &attention, err);
+	device_close(&mine);
+	if (ret)
+		return ret;
+	if (!products || !attention)
 		log_warn("GPU %u: wgmma does not give the bits of mma, so long "
-			 "prompts do without it",
-			 d->number);
+			 "prompts do without it (%s)",
+			 d->number,
+			 products    ? "attention"
+			 : attention ? "products"
+				     : "products, attention");
+	ret_agreed->many = products ? CUDA_GEMM_MANY : 0;
+	ret_agreed->attention = attention;
 	return 0;
 }

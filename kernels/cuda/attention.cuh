@@ -47,40 +47,49 @@ static_assert(CUDA_ATTENTION_ROWS == KV_BLOCK,
 	      "queries lie in shared memory as a block of keys does");
 
 /*
- * Rows lane / 4 and lane / 4 + 8 (h = 0, 1): o[4 j + 2 h + {0, 1}] are columns
+ * Rows lane / 4 and lane / 4 + 8 (h = 0, 1): o[j][2 h + {0, 1}] are columns
  * 8 j + 2 (lane % 4) + {0, 1} of the COLS that are this warp's
  */
 template <int COLS> struct attention_rows {
-	float m[2], l[2], o[COLS / 2];
+	float m[2], l[2], o[COLS / 8][4];
 };
 
 #define ATTENTION_NONE (-INFINITY)
 
-/* What a warp knows of its work. */
-struct attention_task {
+/* Rows of a unit: whose they are, and what they see. */
+struct attention_unit {
 	int kv_head, group; /* group: query heads of a KV head */
-	int cols;	    /* first of the columns that it answers */
 	int query;	    /* the sequence's first query token */
 	int first_row, nr_rows;
-	int from, len;	 /* keys that some row sees: from .. len - 1 */
-	int see[2];	 /* last position of this lane's rows, -1: no row */
-	int window;	 /* positions that a row sees */
-	int begin, end;	 /* tiles with keys that some row sees */
-	int first, last; /* tiles that are this warp's: first .. last - 1 */
+	int from, len;	/* keys that some row sees: from .. len - 1 */
+	int begin, end; /* tiles with keys that some row sees */
 	const int *table;
-	char *ring, *queries, *codes; /* codes: of 8 bits, beside the ring */
 
 	/* of the block of keys that begins at @position */
 	DEV_MEMBER bool wants(int position) const
 	{
 		return position < len && position + KV_BLOCK > from;
 	}
+};
+
+/* What a lane's two rows see. */
+struct attention_sight {
+	int see[2]; /* last position, -1: no row */
+	int window;
 
 	DEV_MEMBER bool sees(int h, int position) const
 	{
 		/* in one comparison: what is below 0 becomes large */
 		return (unsigned)(see[h] - position) < (unsigned)window;
 	}
+};
+
+/* What a warp knows of its work. */
+struct attention_task : attention_unit {
+	attention_sight sight;
+	int cols;	 /* first of the columns that it answers */
+	int first, last; /* tiles that are this warp's: first .. last - 1 */
+	char *ring, *queries, *codes; /* codes: of 8 bits, beside the ring */
 };
 
 /* a is folded with what stands right of it. */
@@ -98,10 +107,10 @@ DEV void attention_fold(attention_rows<COLS> &a, const attention_rows<COLS> &t)
 		a.m[h] = m;
 		a.l[h] = fmaf(a.l[h], x, t.l[h] * y);
 #pragma unroll
-		for (int j = 2 * h; j < COLS / 2; j += 4) {
-			a.o[j] = fmaf(a.o[j], x, t.o[j] * y);
-			a.o[j + 1] = fmaf(a.o[j + 1], x, t.o[j + 1] * y);
-		}
+		for (int j = 0; j < COLS / 8; j++)
+#pragma unroll
+			for (int c = 2 * h; c < 2 * h + 2; c++)
+				a.o[j][c] = fmaf(a.o[j][c], x, t.o[j][c] * y);
 	}
 }
 
@@ -115,44 +124,64 @@ DEV int attention_position(const struct cuda_attention_args &p, int seq, int i)
 	return p.context_len[seq] - (p.query_start[seq + 1] - first) + i;
 }
 
+/* The last position that row @row of the unit sees; -1: it has no such row. */
+DEV int attention_last(const struct cuda_attention_args &p,
+		       const attention_unit &t, int seq, int row)
+{
+	if (row >= t.nr_rows)
+		return -1;
+	return attention_position(p, seq, (t.first_row + row) / t.group);
+}
+
+/* @w, of at most @rows rows. */
+DEV attention_unit attention_unit_of(const struct cuda_attention_args &p,
+				     const struct cuda_attention_work &w,
+				     int rows, int kv_head)
+{
+	int seq = w.seq;
+	int nr_tokens = p.query_start[seq + 1] - p.query_start[seq];
+	attention_unit t;
+
+	t.kv_head = kv_head;
+	t.group = p.nr_heads / p.nr_kv_heads;
+	t.query = p.query_start[seq];
+	t.first_row = w.row;
+	t.nr_rows = nr_tokens * t.group - t.first_row;
+	t.nr_rows = t.nr_rows < rows ? t.nr_rows : rows;
+	t.from = p.window ? attention_last(p, t, seq, 0) - p.window + 1 : 0;
+	t.from = t.from > 0 ? t.from : 0;
+	t.len = attention_last(p, t, seq, t.nr_rows - 1) + 1;
+	t.begin = t.from / CUDA_ATTENTION_TILE;
+	t.end = (t.len + CUDA_ATTENTION_TILE - 1) / CUDA_ATTENTION_TILE;
+	t.table = p.block_table + (size_t)seq * p.plan->table_stride;
+	return t;
+}
+
+/* Of rows @row and @row + 8 of the unit. */
+DEV attention_sight attention_sight_of(const struct cuda_attention_args &p,
+				       const attention_unit &t, int seq,
+				       int row)
+{
+	return { { attention_last(p, t, seq, row),
+		   attention_last(p, t, seq, row + 8) },
+		 p.window ? p.window : 1 << 30 };
+}
+
 template <int DIM, bool Q8>
 DEV attention_task attention_take(const struct cuda_attention_args &p)
 {
 	constexpr int SPLIT = CUDA_ATTENTION_SPLIT(DIM);
 	const struct cuda_attention_work w = p.work[blockIdx.x];
-	const struct cuda_attention_plan plan = *p.plan;
-	int seq = w.seq, row = threadIdx.x / 4;
-	int nr_tokens = p.query_start[seq + 1] - p.query_start[seq];
+	int per = p.plan->tiles_per_warp;
 	attention_task t;
 
-	t.kv_head = blockIdx.y / SPLIT;
+	(attention_unit &)t = attention_unit_of(p, w, CUDA_ATTENTION_ROWS,
+						blockIdx.y / SPLIT);
+	t.sight = attention_sight_of(p, t, w.seq, threadIdx.x / 4);
 	t.cols = blockIdx.y % SPLIT * CUDA_ATTENTION_COLS;
-	t.group = p.nr_heads / p.nr_kv_heads;
-	t.query = p.query_start[seq];
-	t.first_row = w.row;
-	t.nr_rows = nr_tokens * t.group - t.first_row;
-	t.nr_rows = t.nr_rows < CUDA_ATTENTION_ROWS ? t.nr_rows
-						    : CUDA_ATTENTION_ROWS;
-	t.window = p.window ? p.window : 1 << 30;
-	t.from = attention_position(p, seq, t.first_row / t.group) - t.window +
-		 1;
-	t.from = t.from > 0 ? t.from : 0;
-	t.len = attention_position(p, seq,
-				   (t.first_row + t.nr_rows - 1) / t.group) +
-		1;
-	for (int h = 0; h < 2; h++)
-		t.see[h] =
-			row + 8 * h < t.nr_rows
-				? attention_position(
-					  p, seq,
-					  (t.first_row + row + 8 * h) / t.group)
-				: -1;
-	t.begin = t.from / CUDA_ATTENTION_TILE;
-	t.end = (t.len + CUDA_ATTENTION_TILE - 1) / CUDA_ATTENTION_TILE;
-	t.first = t.begin + (w.place < 0 ? 0 : w.part * plan.tiles_per_warp);
-	t.last = t.first + plan.tiles_per_warp;
+	t.first = t.begin + (w.place < 0 ? 0 : w.part * per);
+	t.last = t.first + per;
 	t.last = w.place < 0 || t.last > t.end ? t.end : t.last;
-	t.table = p.block_table + (size_t)seq * plan.table_stride;
 	t.ring = smem_base();
 	t.queries = t.ring + ATTENTION_BLOCKS * attention_room<DIM, Q8>::PLACE;
 	t.codes = t.queries + CUDA_ATTENTION_ROWS * DIM * 2;
@@ -167,16 +196,18 @@ DEV int attention_look_up(const attention_task &t, int tile)
 	return i * KV_BLOCK < t.len ? t.table[i] : 0;
 }
 
-/* Columns @first .. + COLS of a block of bf16 at @src to @dst. */
+/*
+ * Columns @first .. + COLS of a block of bf16 at @src to @dst, by a warp; past
+ * its first @tokens zeros.
+ */
 template <int DIM, int COLS>
-DEV void attention_copy(const attention_task &t, char *dst, const char *src,
-			int first, int position)
+DEV void attention_copy(char *dst, const char *src, int first, int tokens)
 {
 	src += first * 16;
 #pragma unroll
-	for (int c = threadIdx.x; c < COLS * 2; c += 32)
+	for (int c = threadIdx.x % 32; c < COLS * 2; c += 32)
 		copy_async(dst + c * 16, src + (c / COLS * DIM + c % COLS) * 16,
-			   position + layout_kv_token(COLS, c) < t.len);
+			   layout_kv_token(COLS, c) < tokens);
 }
 
 /* The same of codes; two chunks are 16 bytes, both of one token. */
@@ -220,8 +251,8 @@ DEV void attention_load(const struct cuda_attention_args &p,
 				t, t.codes + i * room::CODES, src, first,
 				position);
 		else
-			attention_copy<DIM, COLS>(t, t.ring + i * room::PLACE,
-						  src, first, position);
+			attention_copy<DIM, COLS>(t.ring + i * room::PLACE, src,
+						  first, t.len - position);
 	}
 	copy_commit();
 }
@@ -294,7 +325,8 @@ DEV void attention_scores(float s[2][4], const attention_task &t,
 
 /* o += p v for the 16 keys of one block; @a: p as an A fragment */
 template <int COLS>
-DEV void attention_values(float *o, const uint32_t a[4], const char *values)
+DEV void attention_values(float (&o)[COLS / 8][4], const uint32_t a[4],
+			  const char *values)
 {
 	int lane = threadIdx.x;
 
@@ -304,14 +336,15 @@ DEV void attention_values(float *o, const uint32_t a[4], const char *values)
 
 		ldmatrix_transposed(b, values + layout_kv_pair(COLS, lane % 16,
 							       j, lane / 16));
-		mma(o + 8 * j, a, b[0], b[1]);
-		mma(o + 8 * j + 4, a, b[2], b[3]);
+		mma(o[2 * j], a, b[0], b[1]);
+		mma(o[2 * j + 1], a, b[2], b[3]);
 	}
 }
 
 /* The four lanes that share a row agree. */
 DEV void attention_row_max(float m[2])
 {
+#pragma unroll
 	for (int h = 0; h < 2; h++) {
 		m[h] = fmaxf(m[h], __shfl_xor_sync(WHOLE_WARP, m[h], 1));
 		m[h] = fmaxf(m[h], __shfl_xor_sync(WHOLE_WARP, m[h], 2));
@@ -320,6 +353,7 @@ DEV void attention_row_max(float m[2])
 
 DEV void attention_row_sum(float l[2])
 {
+#pragma unroll
 	for (int h = 0; h < 2; h++) {
 		l[h] += __shfl_xor_sync(WHOLE_WARP, l[h], 1);
 		l[h] += __shfl_xor_sync(WHOLE_WARP, l[h], 2);
@@ -330,7 +364,7 @@ DEV void attention_row_sum(float l[2])
  * Scores of a block of keys from @position on, to powers of 2; what a row does
  * not see is nothing.  m: the largest so far of both rows.
  */
-DEV void attention_mask(float e[8], float m[2], const attention_task &t,
+DEV void attention_mask(float e[8], float m[2], const attention_sight &t,
 			int position, float scale)
 {
 #pragma unroll
@@ -343,15 +377,15 @@ DEV void attention_mask(float e[8], float m[2], const attention_task &t,
 	}
 }
 
-/* Scores to probabilities, which l sums up. */
+/* Scores to probabilities, which l sums up; of nothing, where all is nothing. */
 DEV void attention_weigh(float e[8], float l[2], const float m[2])
 {
 #pragma unroll
 	for (int c = 0; c < 8; c++) {
 		int h = c / 2 % 2;
+		float top = m[h] == ATTENTION_NONE ? 0.f : m[h];
 
-		e[c] = m[h] == ATTENTION_NONE ? 0.f
-					      : exp2_negative(e[c] - m[h]);
+		e[c] = exp2_negative(e[c] - top);
 		l[h] += e[c];
 	}
 }
@@ -407,7 +441,7 @@ DEV void attention_tile(attention_rows<COLS> &r,
 		__syncwarp();
 		attention_load<DIM, COLS, Q8>(p, t, p.v, t.cols, tile, i,
 					      block);
-		attention_mask(&s[i][0][0], r.m, t, position, p.scale);
+		attention_mask(&s[i][0][0], r.m, t.sight, position, p.scale);
 	}
 	attention_row_max(r.m);
 #pragma unroll
@@ -468,12 +502,12 @@ DEV void attention_store_part(const struct cuda_attention_args &p,
 		size_t slot = attention_slot(p, t, tile, h);
 		float *dst = p.part + slot * COLS + 2 * t4;
 
-		if (t.see[h] < 0)
+		if (t.sight.see[h] < 0)
 			continue;
 #pragma unroll
 		for (int j = 0; j < COLS / 8; j++)
-			store_pair(dst, 8 * j, r.o[4 * j + 2 * h],
-				   r.o[4 * j + 2 * h + 1], CUDA_F32);
+			store_pair(dst, 8 * j, r.o[j][2 * h], r.o[j][2 * h + 1],
+				   CUDA_F32);
 		if (t4 == 0)
 			store_pair(p.state, slot * 2, r.m[h], r.l[h], CUDA_F32);
 	}
@@ -489,14 +523,14 @@ DEV void attention_load_part(const struct cuda_attention_args &p,
 		const float *src = p.part + slot * COLS + threadIdx.x % 4 * 2;
 		float2 state;
 
-		if (t.see[h] < 0)
+		if (t.sight.see[h] < 0)
 			continue;
 #pragma unroll
 		for (int j = 0; j < COLS / 8; j++) {
 			float2 o = *(const float2 *)(src + 8 * j);
 
-			r.o[4 * j + 2 * h] = o.x;
-			r.o[4 * j + 2 * h + 1] = o.y;
+			r.o[j][2 * h] = o.x;
+			r.o[j][2 * h + 1] = o.y;
 		}
 		state = *(const float2 *)(p.state + slot * 2);
 		r.m[h] = state.x;
@@ -543,19 +577,21 @@ DEV void attention_store(const struct cuda_attention_args &p,
 			    threadIdx.x % 4 * 2;
 		float inverse = 1.f / r.l[h];
 
-		if (t.see[h] < 0)
+		if (t.sight.see[h] < 0)
 			continue;
 #pragma unroll
 		for (int j = 0; j < COLS / 8; j++)
-			store_pair(p.out, at + 8 * j,
-				   r.o[4 * j + 2 * h] * inverse,
-				   r.o[4 * j + 2 * h + 1] * inverse, p.number);
+			store_pair(p.out, at + 8 * j, r.o[j][2 * h] * inverse,
+				   r.o[j][2 * h + 1] * inverse, p.number);
 	}
 }
 
-/* grid = nr_work, nr_kv_heads * SPLIT */
+/*
+ * grid = nr_work, nr_kv_heads * SPLIT.  Of small heads 12 CTAs a multiprocessor
+ * are said to be enough, for ptxas spills registers to fit in 16; 0: unsaid.
+ */
 template <int DIM, bool Q8>
-__global__ void __launch_bounds__(32)
+__global__ void __launch_bounds__(32, DIM > 32 ? 0 : 12)
 	attention(const struct cuda_attention_args p)
 {
 	constexpr int COLS = DIM < CUDA_ATTENTION_COLS ? DIM

@@ -6,6 +6,7 @@
 #ifndef KERNELS_CUDA_CONTEXT_H
 #define KERNELS_CUDA_CONTEXT_H
 
+#include "kernels/cuda/agree.h"
 #include "kernels/cuda/cuda.h"
 #include "kernels/cuda/device.h"
 #include "kernels/cuda/graph.h"
@@ -89,7 +90,7 @@ struct ops_ctx {
 	struct ops_shape shape;
 	struct ops_limits limits;
 	struct device device;
-	int many;	   /* of cuda_gemm_args, as this device may */
+	struct agreed agreed;
 	struct pool *pool; /* owned: threads that pack weights */
 	struct upload upload;
 	struct image image;

@@ -231,6 +231,29 @@ struct cuda_attention_args {
 
 int cuda_attention(const struct cuda_attention_args *args, void *stream);
 
+/*
+ * The same bits by the kernel for chunks of a prompt of sm_90a
+ * (attention_sm90.cuh), of heads of 64 and 128 dimensions and KV in bf16
+ * (-EINVAL).  Of @work each piece is a whole unit, of CUDA_ATTENTION_SM90_ROWS
+ * rows; plan->table_stride alone is read, and part, state and count are not.
+ */
+#define CUDA_ATTENTION_SM90_ROWS 128
+
+int cuda_attention_sm90(const struct cuda_attention_args *args, void *stream);
+
+/*
+ * When it runs, where it may.  In steps of CUDA_ATTENTION_MANY rows and more: no
+ * graph has so many, so a graph needs one kernel and one list of work.  And with
+ * a CTA at least for each CUDA_ATTENTION_PROCESSORS multiprocessors: the other
+ * kernel divides a context, this one does not and would leave the device idle.
+ * On a multiprocessor it does twice as much by estimate: its target is 55 % of
+ * the rate of wgmma; of warps there are eight, whose mma has 60 % of that rate
+ * at most, with ldmatrix and 2^x between: 25 to 30 %.  No GPU has measured
+ * where they cross.
+ */
+#define CUDA_ATTENTION_MANY	  257
+#define CUDA_ATTENTION_PROCESSORS 2
+
 /* KV of whole blocks, all layers and heads; no dst is another's src or dst. */
 struct cuda_block_pair {
 	uint32_t src, dst;

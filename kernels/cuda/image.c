@@ -23,10 +23,12 @@ size_t image_words(const struct plan_limits *plan, const struct ops_limits *l)
 	struct plan_limits most = *plan;
 
 	most.warps = PLAN_WARPS; /* the same on any device */
+	most.many = 1;
 	/* token, position, slot, out_row; query_start, context_len */
 	return WORDS_OF(struct cuda_attention_plan) + 4 * rows + 2 * seqs + 1 +
 	       WORDS_OF(struct cuda_attention_work) *
-		       (size_t)plan_max_work(&most, l->max_rows, l->max_seqs) +
+		       ((size_t)plan_max_work(&most, l->max_rows, l->max_seqs) +
+			plan_max_many(&most, l->max_rows)) +
 	       seqs * blocks_of(l->max_context);
 }
 
@@ -118,14 +120,16 @@ static size_t write_down(struct image *m, uint32_t *host, const struct step *s,
 	uint32_t seqs = rows < m->max_seqs ? rows : m->max_seqs;
 	struct writing w = { .m = m, .host = host };
 	struct cuda_attention_plan *numbers;
-	struct cuda_attention_work *work;
+	struct cuda_attention_work *work, *many;
+	uint32_t max_work, max_many;
 	const uint32_t *dev;
 	struct plan plan;
 
 	if (seqs < s->nr_seqs)
 		seqs = s->nr_seqs;
 	m->rows = rows;
-	m->max_work = plan_max_work(&m->limits, rows, seqs);
+	max_work = plan_max_work(&m->limits, rows, seqs);
+	max_many = plan_max_many(&m->limits, rows);
 	numbers = words(&w, WORDS_OF(*numbers), &dev);
 	m->plan = (const void *)dev;
 	put(&w, s->nr_rows, rows, s->token, &m->token);
@@ -134,13 +138,19 @@ static size_t write_down(struct image *m, uint32_t *host, const struct step *s,
 	put(&w, s->nr_seqs + (size_t)1, seqs + (size_t)1, s->query_start,
 	    &m->query_start);
 	put(&w, s->nr_seqs, seqs, s->context_len, &m->context_len);
-	work = words(&w, WORDS_OF(*work) * (size_t)m->max_work, &dev);
+	work = words(&w, WORDS_OF(*work) * (size_t)max_work, &dev);
 	m->work = (const void *)dev;
-	plan_step(&m->limits, s, work, &plan);
-	assert(plan.nr_work <= m->max_work);
+	many = words(&w, WORDS_OF(*many) * (size_t)max_many, &dev);
+	m->many = (const void *)dev;
+	plan_step(&m->limits, s, many, work, &plan);
+	assert(plan.nr_work <= max_work && plan.nr_many <= max_many);
+	m->nr_many = plan.nr_many;
+	m->nr_work = plan.nr_many ? plan.nr_work : max_work;
 	/* the rest: sequence -1 */
 	memset(work + plan.nr_work, 0xff,
-	       (m->max_work - plan.nr_work) * sizeof(*work));
+	       (max_work - plan.nr_work) * sizeof(*work));
+	memset(many + plan.nr_many, 0xff,
+	       (max_many - plan.nr_many) * sizeof(*many));
 	*numbers = (struct cuda_attention_plan){
 		.table_stride = (int)put_table(&w, s),
 		.max_tiles = (int)plan.divided_tiles,

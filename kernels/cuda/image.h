@@ -33,10 +33,16 @@ struct image {
 	size_t max_words;
 	uint32_t max_seqs;
 	struct plan_limits limits;
-	uint32_t rows, max_work; /* room of the step at hand */
+	uint32_t rows; /* room of the step at hand */
+	/*
+	 * Pieces of @work: of a step that may be recorded as many as there is
+	 * room for, the rest empty; of @many, which no such step has, and of
+	 * what is then left as many as there are
+	 */
+	uint32_t nr_work, nr_many;
 	/* where its arrays are on the device (struct step) */
 	const struct cuda_attention_plan *plan;
-	const struct cuda_attention_work *work;	 /* [max_work] */
+	const struct cuda_attention_work *work, *many;
 	const uint32_t *token, *position, *slot; /* [rows] */
 	const uint32_t *query_start, *context_len;
 	const uint32_t *block_table, *out_row;

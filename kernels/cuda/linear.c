@@ -264,7 +264,7 @@ static int multiply(struct ops_ctx *ctx, const struct linear *l,
 				.bias = m->bias,
 				.x_row = run->x_row,
 				.ldy = n,
-				.many = ctx->many,
+				.many = ctx->agreed.many,
 			},
 			ctx->device.stream));
 }

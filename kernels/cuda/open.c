@@ -41,7 +41,7 @@ uint64_t open_buffer_bytes(const struct ops_shape *shape,
 	struct buffers buf;
 	struct choose choose;
 
-	sizes_plan(shape, &l, 1, &plan);
+	sizes_plan(shape, &l, 1, 0, &plan);
 	place(&count, shape, &l, &plan, &buf, &choose);
 	place_take(&count, image_words(&plan, &l) * sizeof(uint32_t));
 	return count.used;
@@ -73,7 +73,8 @@ static int take_all(struct ops_ctx *ctx, struct err *err)
 	struct plan_limits plan;
 	int ret;
 
-	sizes_plan(&ctx->shape, &ctx->limits, d->processors, &plan);
+	sizes_plan(&ctx->shape, &ctx->limits, d->processors,
+		   ctx->agreed.attention, &plan);
 	ret = take_buffers(ctx, &plan, err);
 	if (!ret)
 		ret = image_open(&ctx->image, d, &plan, &ctx->limits, err);
@@ -109,7 +110,7 @@ int open_cuda(const struct ops_shape *shape, const struct ops_limits *limits,
 	ctx->block_bytes = sizes_block_bytes(shape);
 	ret = device_open(&ctx->device, l.device, err);
 	if (!ret)
-		ret = agree_many(&ctx->device, &ctx->many, err);
+		ret = agree(&ctx->device, &ctx->agreed, err);
 	if (!ret)
 		ret = take_all(ctx, err);
 	if (ret) {

@@ -164,37 +164,47 @@ static int attention(struct ops_ctx *ctx, const struct step *step,
 {
 	const struct ops_shape *s = &ctx->shape;
 	const struct image *m = &ctx->image;
+	struct cuda_attention_args args;
+	int ret = 0;
 
 	if (ctx->started)
 		return 0;
-	return device_started(
-		&ctx->device,
-		cuda_attention(
-			&(struct cuda_attention_args){
-				.q = ctx->buf.q,
-				.k = cache(ctx, layer, 0),
-				.v = cache(ctx, layer, 1),
-				.plan = m->plan,
-				.work = m->work,
-				.block_table = (const int *)m->block_table,
-				.query_start = (const int *)m->query_start,
-				.context_len = (const int *)m->context_len,
-				.part = ctx->buf.part,
-				.state = ctx->buf.state,
-				.count = ctx->buf.count,
-				.out = ctx->buf.a,
-				.block_stride = ctx->block_bytes / 2,
-				.nr_heads = (int)s->nr_heads,
-				.nr_kv_heads = (int)s->nr_kv_heads,
-				.nr_work = (int)m->max_work,
-				.scale = (float)(s->attn_scale * M_LOG2E),
-				.number = keep(ctx, OPS_A, &ctx->layer[layer].o),
-				.head_dim = (int)s->head_dim,
-				.window = (int)ctx->layer[layer].window,
-				.position = m->position,
-				.kv = kv_of(ctx),
-			},
-			ctx->device.stream));
+	args = (struct cuda_attention_args){
+		.q = ctx->buf.q,
+		.k = cache(ctx, layer, 0),
+		.v = cache(ctx, layer, 1),
+		.plan = m->plan,
+		.work = m->many,
+		.block_table = (const int *)m->block_table,
+		.query_start = (const int *)m->query_start,
+		.context_len = (const int *)m->context_len,
+		.part = ctx->buf.part,
+		.state = ctx->buf.state,
+		.count = ctx->buf.count,
+		.out = ctx->buf.a,
+		.block_stride = ctx->block_bytes / 2,
+		.nr_heads = (int)s->nr_heads,
+		.nr_kv_heads = (int)s->nr_kv_heads,
+		.nr_work = (int)m->nr_many,
+		.scale = (float)(s->attn_scale * M_LOG2E),
+		.number = keep(ctx, OPS_A, &ctx->layer[layer].o),
+		.head_dim = (int)s->head_dim,
+		.window = (int)ctx->layer[layer].window,
+		.position = m->position,
+		.kv = kv_of(ctx),
+	};
+	/* a graph is for any step of its size */
+	assert(!m->nr_many || !ctx->device.recording);
+	if (m->nr_many)
+		ret = device_started(&ctx->device,
+				     cuda_attention_sm90(&args,
+							 ctx->device.stream));
+	args.work = m->work;
+	args.nr_work = (int)m->nr_work;
+	if (m->nr_work && !ret)
+		ret = device_started(&ctx->device,
+				     cuda_attention(&args, ctx->device.stream));
+	return ret;
 }
 
 /* X += l . x */

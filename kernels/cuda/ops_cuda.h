@@ -31,7 +31,7 @@
  *     the order of norm.cuh; of a head of q and k in that of qkv.cuh.
  * C5  rope as F5 of ops.h; attn_scale is multiplied to the scores.
  * C6  Attention: parts of 128 absolute positions, folded ascending, 2^x by the
- *     polynomial of arith.cuh (attention.cuh).
+ *     polynomial of arith.cuh (attention.cuh; attention_sm90.cuh has its bits).
  *     With KV_Q8 keys and values are K1's of ops.h.
  * C7  Tokens are chosen and judged as ops.h says, from these LOGITS.
  *

@@ -17,7 +17,56 @@ uint32_t plan_max_work(const struct plan_limits *l, uint32_t rows,
 	return all < UINT32_MAX ? (uint32_t)all : UINT32_MAX;
 }
 
-/* A unit: @row is the first of sequence @seq's. */
+uint32_t plan_max_many(const struct plan_limits *l, uint32_t rows)
+{
+	uint64_t half = CUDA_ATTENTION_SM90_ROWS / 2;
+
+	/* a unit is at least half full */
+	return l->many && rows >= l->many
+		       ? (uint32_t)((uint64_t)rows * l->group / half)
+		       : 0;
+}
+
+static uint32_t rows_of(const struct plan_limits *l, const struct step *s,
+			uint32_t seq)
+{
+	return (s->query_start[seq + 1] - s->query_start[seq]) * l->group;
+}
+
+/* Units of @seq for cuda_attention_sm90(): a rest that half fills one is one. */
+static uint32_t many_of(const struct plan_limits *l, const struct step *s,
+			uint32_t seq)
+{
+	uint32_t size = CUDA_ATTENTION_SM90_ROWS;
+
+	return l->many ? (rows_of(l, s, seq) + size / 2) / size : 0;
+}
+
+/* Whether there are enough of these to fill the device as well as warps do. */
+static int enough(const struct plan_limits *l, const struct step *s)
+{
+	uint32_t nr = 0;
+
+	if (!l->many || s->nr_rows < l->many)
+		return 0;
+	for (uint32_t seq = 0; seq < s->nr_seqs; seq++)
+		nr += many_of(l, s, seq);
+	return nr && nr >= l->many_units;
+}
+
+static void put_many(const struct plan_limits *l, const struct step *s,
+		     struct cuda_attention_work *many, struct plan *p)
+{
+	for (uint32_t seq = 0; seq < s->nr_seqs; seq++)
+		for (uint32_t i = many_of(l, s, seq); i--;)
+			many[p->nr_many++] = (struct cuda_attention_work){
+				.seq = (int)seq,
+				.row = (int)(i * CUDA_ATTENTION_SM90_ROWS),
+				.place = -1,
+			};
+}
+
+/* A unit of the others: @row is the first of sequence @seq's. */
 struct unit {
 	uint32_t seq, row;
 };
@@ -28,10 +77,11 @@ static int next_unit(const struct plan_limits *l, const struct step *s,
 {
 	u->row += CUDA_ATTENTION_ROWS;
 	while (u->seq < s->nr_seqs) {
-		uint32_t tokens =
-			s->query_start[u->seq + 1] - s->query_start[u->seq];
+		uint32_t before =
+			many_of(l, s, u->seq) * CUDA_ATTENTION_SM90_ROWS;
 
-		if (u->row < tokens * l->group)
+		u->row = u->row < before ? before : u->row;
+		if (u->row < rows_of(l, s, u->seq))
 			return 1;
 		u->seq++;
 		u->row = 0;
@@ -96,12 +146,17 @@ static void put_parts(const struct unit *u, uint32_t tiles, uint32_t place,
 		};
 }
 
-void plan_step(const struct plan_limits *l, const struct step *s,
+void plan_step(const struct plan_limits *limits, const struct step *s,
+	       struct cuda_attention_work *many,
 	       struct cuda_attention_work *work, struct plan *ret)
 {
+	struct plan_limits all = *limits, *l = &all;
 	uint32_t divided = 0, left;
 	struct plan p = { 0 };
 
+	if (!enough(l, s))
+		l->many = 0;
+	put_many(l, s, many, &p);
 	divide(l, s, &p);
 	EACH_UNIT(u, l, s)
 	{

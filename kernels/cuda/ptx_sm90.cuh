@@ -195,7 +195,8 @@ template <int LEFT> DEV void wgmma_wait()
 
 /*
  * What this thread's copies (those it has waited for) and stores put into
- * shared memory is seen by wgmma, once a barrier after it was passed.
+ * shared memory is seen by wgmma, and by bulk copies (the barrier where they
+ * count), once a barrier after it was passed.
  */
 DEV void wgmma_sees()
 {
@@ -205,7 +206,8 @@ DEV void wgmma_sees()
 /*
  * A barrier of 8 bytes in shared memory: a phase of it is over when @count
  * threads have arrived, and the next begins.  What a thread did before it
- * arrived is seen by who has waited.  After the start a barrier of the CTA.
+ * arrived is seen by who has waited.  After the start a barrier of the CTA, and
+ * wgmma_sees() before that where bulk copies count there.
  */
 DEV void mbarrier_start(uint64_t *bar, int count)
 {

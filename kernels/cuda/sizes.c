@@ -20,8 +20,14 @@ static uint16_t *take_halves(struct place *p, size_t n)
 	return place_take(p, n * sizeof(uint16_t));
 }
 
+/* Whether cuda_attention_sm90() has a kernel for it. */
+static int has_many(const struct ops_shape *s)
+{
+	return s->kv != KV_Q8 && (s->head_dim == 64 || s->head_dim == 128);
+}
+
 void sizes_plan(const struct ops_shape *s, const struct ops_limits *l,
-		int processors, struct plan_limits *ret)
+		int processors, int many, struct plan_limits *ret)
 {
 	uint32_t tiles = (l->max_context + CUDA_ATTENTION_TILE - 1) /
 			 CUDA_ATTENTION_TILE;
@@ -33,6 +39,11 @@ void sizes_plan(const struct ops_shape *s, const struct ops_limits *l,
 		.warps = (uint32_t)processors * WARPS_PER_PROCESSOR,
 		.slots = tiles * s->nr_kv_heads, /* one token, alone */
 	};
+	if (many && has_many(s)) {
+		ret->many = CUDA_ATTENTION_MANY;
+		ret->many_units = (uint32_t)processors /
+				  CUDA_ATTENTION_PROCESSORS / s->nr_kv_heads;
+	}
 	if (ret->slots < LEAST_SLOTS)
 		ret->slots = LEAST_SLOTS;
 	if (ret->warps > PLAN_WARPS)

@@ -20,11 +20,11 @@ void sizes_ends(struct place *p, const struct ops_shape *shape,
 		const struct ops_ends *weights, struct ends *ret);
 
 /*
- * What attention is planned for on a device of @processors.  How many parts
- * may wait to be folded does not hang on them.
+ * What attention is planned for on a device of @processors, where warpgroups
+ * may attend if @many.  How many parts may wait to be folded hangs on neither.
  */
 void sizes_plan(const struct ops_shape *shape, const struct ops_limits *limits,
-		int processors, struct plan_limits *ret);
+		int processors, int many, struct plan_limits *ret);
 
 /* Bytes of K, or V, of one head in a block. */
 size_t sizes_kv_head(const struct ops_shape *shape);

@@ -86,7 +86,8 @@ struct thread {
 	size_t nr_landed;
 	std::vector<copy> copies; /* in the order they were started */
 	size_t nr_seen;		  /* of those landed, by the tensor core too */
-	std::function<bool()> event; /* what it waits for AT_EVENT */
+	std::vector<const void *> stored; /* that is not seen there yet */
+	std::function<bool()> event;	  /* what it waits for AT_EVENT */
 };
 
 /* Work of a warp that goes on beside it. */
@@ -122,7 +123,7 @@ inline char *smem, *smem_end;
 inline thread *current; /* NULL: the scheduler */
 inline std::vector<thread> threads;
 inline std::vector<warp> warps;
-/* which 16 bytes of shared memory hold a copy not made seen since (see()) */
+/* which 16 bytes of shared memory hold what was not made seen since (see()) */
 inline std::vector<bool> unseen;
 inline std::vector<bulk> bulks; /* in flight */
 inline char *stacks;
@@ -298,6 +299,9 @@ inline void see()
 
 	for (; t.nr_seen < t.nr_landed; t.nr_seen++)
 		unseen[chunk_of(t.copies[t.nr_seen].dst)] = false;
+	for (const void *p : t.stored)
+		unseen[chunk_of(p)] = false;
+	t.stored.clear();
 }
 
 /* ---- copies in bulk: they land when nobody can do anything more without */

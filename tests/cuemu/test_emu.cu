@@ -209,8 +209,10 @@ static uint64_t *bulk_barrier(int count)
 {
 	uint64_t *bar = (uint64_t *)(smem_base() + 1024);
 
-	if (threadIdx.x == 0)
+	if (threadIdx.x == 0) {
 		mbarrier_start(bar, count);
+		wgmma_sees();
+	}
 	__syncthreads();
 	return bar;
 }
@@ -239,6 +241,18 @@ static void bulk_crooked(const wrong_args p)
 
 	if (threadIdx.x == 0)
 		copy_bulk(smem_base(), p.in + 4, 1000, bar);
+}
+
+static void bulk_to_a_new_barrier(const wrong_args p)
+{
+	uint64_t *bar = (uint64_t *)(smem_base() + 1024);
+
+	if (threadIdx.x == 0)
+		mbarrier_start(bar, 1);
+	__syncthreads();
+	if (threadIdx.x == 0)
+		copy_bulk(smem_base(), p.in, 1024, bar);
+	mbarrier_wait(bar, 0);
 }
 
 static void bulk_past_shared(const wrong_args p)
@@ -300,6 +314,8 @@ static const struct wrong wrongs[] = {
 	  "bulk copies in flight" },
 	{ "a bulk copy that is not aligned", bulk_crooked, 32, 2048,
 	  "not of 16 bytes" },
+	{ "a bulk copy that does not see its barrier", bulk_to_a_new_barrier,
+	  32, 2048, "does not see" },
 	{ "a bulk copy past shared memory", bulk_past_shared, 32, 2048,
 	  "bad address" },
 	{ "fewer bytes than a barrier expects", bulk_less_than_expected, 32,

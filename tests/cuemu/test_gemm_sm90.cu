@@ -152,12 +152,13 @@ static int many_here()
 {
 	struct device d = {};
 	struct err err = {};
+	struct agreed agreed = {};
 	int many = -1;
 
 	if (device_open(&d, 0, &err))
 		return -1;
-	if (d.generation == 90 && agree_many(&d, &many, &err))
-		many = -1;
+	if (d.generation == 90 && !agree(&d, &agreed, &err))
+		many = agreed.many;
 	device_close(&d);
 	if (err.code)
 		printf("# %s\n", err.text);

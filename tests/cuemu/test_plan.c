@@ -10,7 +10,7 @@
 #define MAX_UNITS (1u << 17)
 
 static uint32_t query_start[MAX_SEQS + 1], position[MAX_ROWS * 17];
-static struct cuda_attention_work work[MAX_UNITS];
+static struct cuda_attention_work work[MAX_UNITS], many[MAX_UNITS];
 static struct step step;
 
 static void begin(void)
@@ -52,16 +52,45 @@ static struct unit unit_of(const struct plan_limits *l,
 	};
 }
 
+/* Those of many rows: no two the same, each half full; @next_row past them. */
+static void look_over_many(const struct plan_limits *l, const struct plan *p,
+			   uint32_t next_row[MAX_SEQS])
+{
+	uint32_t size = CUDA_ATTENTION_SM90_ROWS;
+
+	CHECK(p->nr_many <= plan_max_many(l, step.nr_rows));
+	for (uint32_t i = 0; i < p->nr_many; i++) {
+		const struct cuda_attention_work *w = &many[i];
+		uint32_t rows =
+			(query_start[w->seq + 1] - query_start[w->seq]) *
+			l->group;
+		uint32_t row = (uint32_t)w->row;
+
+		/* the last of a sequence first */
+		if (!next_row[w->seq])
+			next_row[w->seq] = row + size;
+		else
+			CHECK_EQ(row + size, many[i - 1].row);
+		CHECK_EQ(row % size, 0);
+		CHECK(row + size / 2 <= rows);
+		if (i + 1 == p->nr_many || many[i + 1].seq != w->seq)
+			CHECK_EQ(row, 0);
+	}
+}
+
 /* What a plan for @l comes to, after it was looked over. */
 static struct plan plan(const struct plan_limits *l)
 {
-	uint32_t next_row[MAX_SEQS] = { 0 }, nr_units = 0, nr_divided = 0;
+	uint32_t next_row[MAX_SEQS] = { 0 }, past_many[MAX_SEQS];
+	uint32_t nr_units = 0, nr_divided = 0;
 	struct unit unit = { 0 };
 	struct plan p;
 
-	plan_step(l, &step, work, &p);
+	plan_step(l, &step, many, work, &p);
+	look_over_many(l, &p, next_row);
+	memcpy(past_many, next_row, sizeof(past_many));
 	CHECK(p.nr_work <= plan_max_work(l, step.nr_rows, step.nr_seqs));
-	CHECK(p.tiles_per_warp >= 1);
+	CHECK(p.tiles_per_warp >= 1 || !p.nr_work);
 	/* what waits to be folded has room */
 	CHECK((uint64_t)p.nr_divided * l->kv_heads * p.divided_tiles <=
 	      l->slots);
@@ -70,6 +99,7 @@ static struct plan plan(const struct plan_limits *l)
 
 		if (unit.done == unit.tiles) {
 			unit = unit_of(l, w);
+			CHECK((uint32_t)w->row >= past_many[w->seq]);
 			next_row[w->seq] += CUDA_ATTENTION_ROWS;
 			nr_units++;
 			if (w->place >= 0) {
@@ -92,9 +122,12 @@ static struct plan plan(const struct plan_limits *l)
 		uint32_t rows =
 			(query_start[s + 1] - query_start[s]) * l->group;
 
-		CHECK_EQ(next_row[s], (rows + CUDA_ATTENTION_ROWS - 1) /
-					      CUDA_ATTENTION_ROWS *
-					      CUDA_ATTENTION_ROWS);
+		/* a unit of many is as long as it is */
+		CHECK(next_row[s] >= rows);
+		if (next_row[s] % CUDA_ATTENTION_SM90_ROWS)
+			CHECK_EQ(next_row[s], (rows + CUDA_ATTENTION_ROWS - 1) /
+						      CUDA_ATTENTION_ROWS *
+						      CUDA_ATTENTION_ROWS);
 	}
 	return p;
 }
@@ -161,9 +194,11 @@ TEST(what_has_no_room_to_wait_is_not_divided)
 TEST(prompts_chunks_and_empty_spans_have_each_row_once)
 {
 	static const struct plan_limits l[] = {
-		{ 1, 4, 1, 24, 4096 }, { 3, 5, 2, 792, 4096 },
-		{ 4, 8, 1, 792, 64 },  { 7, 1, 1, 6, 100000 },
-		{ 16, 2, 1, 792, 1 },  { 33, 1, 1, 792, 4096 },
+		{ 1, 4, 1, 24, 4096 },		{ 3, 5, 2, 792, 4096 },
+		{ 4, 8, 1, 792, 64 },		{ 7, 1, 1, 6, 100000 },
+		{ 16, 2, 1, 792, 1 },		{ 33, 1, 1, 792, 4096 },
+		{ 4, 8, 1, 792, 4096, 257, 0 }, { 1, 4, 1, 24, 64, 1, 0 },
+		{ 7, 1, 1, 6, 100000, 1, 3 },
 	};
 
 	for (size_t i = 0; i < sizeof(l) / sizeof(*l); i++) {
@@ -196,4 +231,45 @@ TEST(shares_are_no_more_than_units_and_warps)
 	begin();
 	add(1, 1000000);
 	CHECK_EQ(plan(&l).nr_work, 99); /* of 8 heads: all 792 */
+}
+
+TEST(chunks_of_prompts_are_for_warpgroups_and_the_rest_is_not)
+{
+	const struct plan_limits l = { 4, 8, 1, 792, 4096, 257, 8 };
+	struct plan p;
+
+	begin();
+	add(1, 1000);	/* decodes */
+	add(512, 2048); /* 16 units */
+	add(3, 900);	/* a draft */
+	add(40, 40);	/* a unit, and 32 rows that are two of the others */
+	add(50, 50);	/* 72 rows past a unit: two */
+	p = plan(&l);
+	CHECK_EQ(p.nr_many, 16 + 1 + 2);
+	CHECK_EQ(many[0].seq, 1);
+	CHECK_EQ(many[0].row, 15 * 128);
+	CHECK_EQ(p.nr_units, 1 + 1 + 2);
+	CHECK_EQ(work[p.nr_work - 1].seq, 3);
+	CHECK_EQ(work[p.nr_work - 1].row, 128 + 16);
+}
+
+TEST(few_rows_or_few_units_are_for_warps)
+{
+	struct plan_limits l = { 4, 8, 1, 792, 4096, 257, 8 };
+
+	begin();
+	add(256, 256);
+	CHECK_EQ(plan(&l).nr_many, 0); /* a graph has so many */
+	l.many = 256;
+	CHECK_EQ(plan(&l).nr_many, 8);
+	l.many_units = 9; /* too few to fill the device */
+	CHECK_EQ(plan(&l).nr_many, 0);
+	l.many = 0;
+	l.many_units = 0;
+	CHECK_EQ(plan(&l).nr_many, 0);
+	begin();
+	for (uint32_t i = 0; i < 280; i++)
+		add(1, 100);
+	l.many = 257;
+	CHECK_EQ(plan(&l).nr_many, 0); /* no chunk among them */
 }

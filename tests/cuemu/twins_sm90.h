@@ -45,6 +45,8 @@ DEV void mbarrier_start(uint64_t *bar, int count, SITE)
 	if (count < 1 || count > 255)
 		emu::fail("%s:%d: a barrier of %d", file, line, count);
 	*(emu_mbarrier *)bar = { 0x5a, 0, n, n, 0 };
+	emu::unseen[emu::chunk_of(bar)] = true;
+	emu::current->stored.push_back(bar);
 }
 
 inline void emu_mbarrier_move(emu_mbarrier *b)
@@ -86,6 +88,9 @@ DEV void copy_bulk(void *dst, const void *src, uint32_t size, uint64_t *bar,
 
 	if ((uintptr_t)dst % 16 || (uintptr_t)src % 16 || size % 16 || !size)
 		emu::fail("%s:%d: a bulk copy that is not of 16 bytes", file,
+			  line);
+	if (emu::unseen[emu::chunk_of(bar)])
+		emu::fail("%s:%d: a bulk copy does not see its barrier", file,
 			  line);
 	emu::bulk_start({ (char *)dst, (const char *)src, size, [=] {
 				 b->bytes -= (int32_t)size;
