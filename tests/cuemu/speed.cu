@@ -302,7 +302,7 @@ TEST(products)
 
 /*
  * @seqs sequences whose last @queries tokens of @context are asked, of one
- * layer; @copies of the KV.
+ * layer; @copies of the KV.  Of units of @rows.
  */
 struct attention_case {
 	int seqs, queries, context, copies;
@@ -313,7 +313,7 @@ struct attention_case {
 	std::vector<cuda_attention_work> work_;
 
 	attention_case(int nr_seqs, int nr_queries, int nr_context, int tiles,
-		       int per_warp)
+		       int per_warp, int rows)
 		: seqs(nr_seqs), queries(nr_queries), context(nr_context),
 		  blocks((nr_context + KV_BLOCK - 1) / KV_BLOCK)
 	{
@@ -328,9 +328,12 @@ struct attention_case {
 			start_.push_back(s * queries);
 			len_.push_back(context);
 			for (int r = 0; r < queries * (HEADS / KV_HEADS);
-			     r += CUDA_ATTENTION_ROWS)
+			     r += rows)
 				add(s, r, tiles, per_warp);
 		}
+		/* the longest first, as plan.c has them */
+		if (rows == CUDA_ATTENTION_SM90_ROWS)
+			std::reverse(work_.begin(), work_.end());
 		start_.push_back(seqs * queries);
 	}
 
@@ -351,13 +354,20 @@ template <class T> static bool put(const memory &to, const std::vector<T> &from)
 				    cudaMemcpyHostToDevice);
 }
 
+/* @per_warp: tiles; MANY: by the kernel for chunks of prompts. */
+#define MANY (1 << 20)
+
 static bool ask_attention(int seqs, int queries, int context, int per_warp)
 {
+	const bool many = per_warp == MANY;
 	const int tiles =
 		(context + CUDA_ATTENTION_TILE - 1) / CUDA_ATTENTION_TILE;
-	const attention_case c(seqs, queries, context, tiles, per_warp);
+	const attention_case c(seqs, queries, context, tiles, per_warp,
+			       many ? CUDA_ATTENTION_SM90_ROWS
+				    : CUDA_ATTENTION_ROWS);
 	const int tokens = seqs * queries, nr_work = (int)c.work_.size();
-	const size_t rows = (size_t)c.units * KV_HEADS * tiles * 16;
+	/* of what is divided */
+	const size_t rows = many ? 16 : (size_t)c.units * KV_HEADS * tiles * 16;
 	const std::vector<cuda_attention_plan> numbers = { { c.blocks, tiles,
 							     per_warp } };
 	const size_t one = (size_t)tokens * HEADS * HEAD_DIM * 2;
@@ -399,12 +409,14 @@ static bool ask_attention(int seqs, int queries, int context, int per_warp)
 	a.scale = 0.0883883f * 1.442695f;
 	a.number = CUDA_BF16;
 	a.head_dim = HEAD_DIM;
-	ask_it.kernel = queries == 1 ? "attention_decode" : "attention_prefill";
+	ask_it.kernel = many	       ? "attention_sm90"
+			: queries == 1 ? "attention_decode"
+				       : "attention_prefill";
 	ask_it.fmt = "bf16";
 	ask_it.shape = shape({ { "b", seqs },
 			       { "t", queries },
 			       { "context", context },
-			       { "tiles_per_warp", per_warp } });
+			       { "tiles_per_warp", many ? 0 : per_warp } });
 	ask_it.bytes = (double)seqs * context * 2 * KV_HEADS * HEAD_DIM * 2 +
 		       2.0 * one;
 	/* a query sees those before it: half of the square, where it is one */
@@ -415,8 +427,31 @@ static bool ask_attention(int seqs, int queries, int context, int per_warp)
 	return ask(ask_it, c.copies, [&](int copy) {
 		a.k = kv.as<uint16_t>(c.kv_size * copy);
 		a.v = a.k + (size_t)KV_HEADS * layout_kv_bytes(HEAD_DIM) / 2;
-		return cuda_attention(&a, here.stream);
+		return many ? cuda_attention_sm90(&a, here.stream)
+			    : cuda_attention(&a, here.stream);
 	});
+}
+
+/*
+ * Whole prompts; then chunks of one, by both kernels: where they cross is what
+ * CUDA_ATTENTION_PROCESSORS guesses.
+ */
+TEST(attention_of_chunks_of_prompts)
+{
+	bool good = true;
+
+	if (!(here.bytes_us > 0))
+		SKIP("no ceiling to measure it by");
+	if (here.arch != 90)
+		SKIP("it has no such kernel");
+	for (int length : { 2048, 8192 })
+		good &= ask_attention(1, length, length, MANY);
+	for (int queries : { 64, 128, 256, 512, 1024 }) {
+		good &= ask_attention(1, queries, 4096, MANY);
+		for (int per_warp : { 8, 32 })
+			good &= ask_attention(1, queries, 4096, per_warp);
+	}
+	CHECK(good);
 }
 
 TEST(attention)
