@@ -102,9 +102,10 @@
 struct err;
 struct ops_ctx; /* an op set's own; made by open(), ended by close() */
 
-#define OPS_BLOCK	 16u  /* tokens of a KV block */
-#define OPS_PART	 512u /* keys of a part of attention (F6) */
-#define OPS_MAX_ALT	 20u  /* alternatives that score gives at most */
+#define OPS_BLOCK	 16u	     /* tokens of a KV block */
+#define OPS_PART	 512u	     /* keys of a part of attention (F6) */
+#define OPS_MAX_ALT	 20u	     /* alternatives that score gives at most */
+#define OPS_LATE	 0x80000000u /* in step.token */
 #define OPS_ARITH_F32	 0x6c6c6d2d66333201ull /* "llm-f32", version 1 */
 #define OPS_PACKED_LEAST 0x1p-100f	       /* P1 */
 
@@ -218,7 +219,9 @@ struct ops_ends {
  * The caller guarantees (asserted): the rows of a sequence have ascending
  * positions below its context_len; every block of its table that holds a
  * position below context_len is < nr_blocks; context_len <= max_context.
- * A token id >= vocab is read as id 0.
+ * A token id >= vocab is read as id 0; OPS_LATE + i, where the op set has
+ * collect(), as the token of outs[i] of the step before, which nobody need have
+ * collected.
  */
 struct step {
 	uint32_t nr_rows; /* 1..max_rows */
@@ -394,8 +397,9 @@ struct ops {
 	/* ---- on LOGITS; leave it unchanged ---- */
 
 	/*
-	 * outs[i].token from LOGITS[i] where outs[i].sampler is set.  A device
-	 * leaves the answer to score(), which has to follow with the same outs
+	 * outs[i].token from LOGITS[i] where outs[i].sampler is set.  With
+	 * collect() that has the answer, and score() has to follow with the
+	 * same outs
 	 */
 	int (*sample)(struct ops_ctx *ctx, struct step_out *outs,
 		      uint32_t count);
@@ -409,6 +413,21 @@ struct ops {
 	 */
 	int (*score)(struct ops_ctx *ctx, struct step_out *outs,
 		     uint32_t count);
+
+	/*
+	 * Optional, both or none (NULL: all of a step is done when its last
+	 * call returns): the set computes beside its caller.  The calls above
+	 * only start work and keep nothing of the caller's.  end_step() is then
+	 * a step's last one, with all of its outs.  collect() waits for the
+	 * oldest step that was ended and not yet collected, and for no work
+	 * after it, and fills in what sample() and score() say of @outs, which
+	 * ask for the same.  So many steps may be under way at a time:
+	 */
+#define OPS_STEPS 2u
+	int (*end_step)(struct ops_ctx *ctx, const struct step_out *outs,
+			uint32_t count);
+	int (*collect)(struct ops_ctx *ctx, struct step_out *outs,
+		       uint32_t count);
 
 	/* ---- between steps ---- */
 

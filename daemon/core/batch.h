@@ -21,6 +21,12 @@
 #define MAX_ALT	 20u /* alternatives (top logprobs) a row may ask for */
 
 /*
+ * BATCH_LATE + i for a token: that of out[i] of the batch submitted before,
+ * which is not known yet (backend.h, submit).
+ */
+#define BATCH_LATE 0x80000000u
+
+/*
  * How a token is chosen; every number already resolved and checked at
  * admission.  Meaning and order: kernels/ops.h, op_sample.
  */
@@ -81,7 +87,7 @@ struct batch {
 	uint32_t max_tokens, max_seqs;
 	uint32_t max_blocks; /* of one sequence */
 	/* a token row */
-	uint32_t *token;    /* [nr_tokens] ids */
+	uint32_t *token;    /* [nr_tokens] ids, BATCH_LATE */
 	uint32_t *position; /* [nr_tokens] place in the sequence, from 0 */
 	/*
 	 * [nr_tokens] slot mapping: block * KV_BLOCK + offset of the token's

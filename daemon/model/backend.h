@@ -46,6 +46,18 @@ struct backend {
 	 */
 	int (*run)(struct backend *be, struct batch *batch);
 	/*
+	 * Optional, both or none: a backend that computes beside its caller.
+	 * submit() begins to compute @batch, of one row or more, and keeps
+	 * nothing of it but its place; collect() waits for the oldest that was
+	 * submitted, which is @batch, and for nothing after it, and fills its
+	 * results.  BACKEND_STEPS may be under way, steps run in the order they
+	 * are submitted, and a token may be BATCH_LATE.  As run(): no
+	 * allocation, 0 or -EIO.  run() only where nothing is under way.
+	 */
+#define BACKEND_STEPS 2u
+	int (*submit)(struct backend *be, struct batch *batch);
+	int (*collect)(struct backend *be, struct batch *batch);
+	/*
 	 * Optional: the bytes of @token where there is no vocabulary (null).
 	 * Writes at most 16 bytes to @buf, returns how many.
 	 */

@@ -27,8 +27,8 @@ static int run_outputs(const struct forward *f, const struct step *s,
 	return ret;
 }
 
-int forward_run(const struct forward *f, const struct step *s,
-		struct step_out *outs)
+int forward_begin(const struct forward *f, const struct step *s,
+		  struct step_out *outs)
 {
 	const struct ops *ops = f->ops;
 	struct ops_ctx *ctx = f->ctx;
@@ -45,5 +45,24 @@ int forward_run(const struct forward *f, const struct step *s,
 			break;
 		ret = ops->down_norm(ctx, s, l);
 	}
-	return ret ? ret : run_outputs(f, s, outs);
+	if (!ret)
+		ret = run_outputs(f, s, outs);
+	if (!ret && ops->end_step)
+		ret = ops->end_step(ctx, outs, s->nr_outs);
+	return ret;
+}
+
+int forward_collect(const struct forward *f, struct step_out *outs, uint32_t nr)
+{
+	return f->ops->collect(f->ctx, outs, nr);
+}
+
+int forward_run(const struct forward *f, const struct step *s,
+		struct step_out *outs)
+{
+	int ret = forward_begin(f, s, outs);
+
+	if (!ret && f->ops->collect)
+		ret = forward_collect(f, outs, s->nr_outs);
+	return ret;
 }

@@ -29,5 +29,14 @@ struct forward {
  */
 int forward_run(const struct forward *f, const struct step *step,
 		struct step_out *outs);
+/*
+ * The same in two, where the op set computes beside its caller (ops.h,
+ * collect): begin the step, which reads nothing of the caller's once this has
+ * returned; wait for the oldest of those begun, whose outs[@nr] these are.
+ */
+int forward_begin(const struct forward *f, const struct step *step,
+		  struct step_out *outs);
+int forward_collect(const struct forward *f, struct step_out *outs,
+		    uint32_t nr);
 
 #endif

@@ -27,6 +27,8 @@ _Static_assert(MAX_ALT == OPS_MAX_ALT, "one limit of alternatives");
 _Static_assert(MODEL_MAX_EOS == ARCH_MAX_EOS, "one limit of end ids");
 _Static_assert(ARCH_MAX_HEAD_DIM == ROPE_MAX_DIM, "one limit of head_dim");
 _Static_assert((int)BACKEND_WEIGHTS_INT4 == (int)WEIGHTS_INT4, "one order");
+_Static_assert(BATCH_LATE == OPS_LATE, "one name of a token to come");
+_Static_assert(BACKEND_STEPS == OPS_STEPS, "as many steps under way");
 
 #define DEFAULT_ROWS 512u
 #define DEFAULT_SEQS 64u
@@ -43,6 +45,9 @@ struct model {
 	uint32_t *out_row;
 	struct step_out *outs;
 	struct sampler *samplers;
+	/* of the other steps that may be under way; owned; NULL: none may */
+	struct step_out *more_outs;
+	uint32_t nr_submitted, nr_collected;
 	uint64_t fast_bytes; /* of the weights' faster form; 0 = none is made */
 	struct improver improver;
 };
@@ -69,12 +74,13 @@ static void sampler_from(struct sampler *s, const struct sampling *from)
 	};
 }
 
-/* What the batch wants of its rows, in the op set's words. */
-static void outs_from(struct model *m, const struct batch *batch)
+/* What the batch wants of its rows, in the op set's words: @outs. */
+static void outs_from(struct model *m, const struct batch *batch,
+		      struct step_out *outs)
 {
 	for (uint32_t i = 0; i < batch->nr_outs; i++) {
 		const struct batch_out *o = &batch->out[i];
-		struct step_out *out = &m->outs[i];
+		struct step_out *out = &outs[i];
 
 		m->out_row[i] = o->row;
 		out->sampler = NULL;
@@ -90,11 +96,11 @@ static void outs_from(struct model *m, const struct batch *batch)
 	}
 }
 
-static void outs_to(const struct model *m, struct batch *batch)
+static void outs_to(const struct step_out *outs, struct batch *batch)
 {
 	for (uint32_t i = 0; i < batch->nr_outs; i++) {
 		struct batch_out *o = &batch->out[i];
-		const struct step_out *out = &m->outs[i];
+		const struct step_out *out = &outs[i];
 
 		o->token = out->token;
 		o->logprob = out->logprob;
@@ -105,10 +111,11 @@ static void outs_to(const struct model *m, struct batch *batch)
 	}
 }
 
-static int model_run(struct backend *be, struct batch *batch)
+static struct step step_from(const struct model *m, const struct batch *batch)
 {
-	struct model *m = (struct model *)be;
-	struct step step = {
+	assert(batch->nr_tokens <= m->max_rows);
+	assert(batch->nr_outs <= m->max_rows);
+	return (struct step){
 		.nr_rows = batch->nr_tokens,
 		.nr_seqs = batch->nr_seqs,
 		.nr_outs = batch->nr_outs,
@@ -121,18 +128,56 @@ static int model_run(struct backend *be, struct batch *batch)
 		.block_table = batch->block_table,
 		.out_row = m->out_row,
 	};
+}
+
+static int model_run(struct backend *be, struct batch *batch)
+{
+	struct model *m = (struct model *)be;
+	struct step step = step_from(m, batch);
 	int ret;
 
-	assert(batch->nr_tokens <= m->max_rows);
-	assert(batch->nr_outs <= m->max_rows);
+	assert(m->nr_submitted == m->nr_collected);
 	if (!batch->nr_tokens)
 		return 0;
-	outs_from(m, batch);
+	outs_from(m, batch, m->outs);
 	improver_step_begins(&m->improver);
 	ret = forward_run(&m->forward, &step, m->outs);
 	improver_step_ends(&m->improver);
 	if (!ret)
-		outs_to(m, batch);
+		outs_to(m->outs, batch);
+	return ret;
+}
+
+/* Of the @n-th step that is submitted. */
+static struct step_out *outs_of(const struct model *m, uint32_t n)
+{
+	return n % BACKEND_STEPS ? m->more_outs : m->outs;
+}
+
+static int model_submit(struct backend *be, struct batch *batch)
+{
+	struct model *m = (struct model *)be;
+	struct step step = step_from(m, batch);
+	struct step_out *outs = outs_of(m, m->nr_submitted);
+
+	assert(batch->nr_tokens);
+	assert(m->nr_submitted - m->nr_collected < BACKEND_STEPS);
+	outs_from(m, batch, outs);
+	m->nr_submitted++;
+	return forward_begin(&m->forward, &step, outs);
+}
+
+static int model_collect(struct backend *be, struct batch *batch)
+{
+	struct model *m = (struct model *)be;
+	struct step_out *outs = outs_of(m, m->nr_collected);
+	int ret;
+
+	assert(m->nr_submitted != m->nr_collected);
+	m->nr_collected++;
+	ret = forward_collect(&m->forward, outs, batch->nr_outs);
+	if (!ret)
+		outs_to(outs, batch);
 	return ret;
 }
 
@@ -428,7 +473,10 @@ static int load(struct model *m, const struct backend_options *opt,
 	m->out_row = calloc(m->max_rows, sizeof(*m->out_row));
 	m->outs = calloc(m->max_rows, sizeof(*m->outs));
 	m->samplers = calloc(m->max_rows, sizeof(*m->samplers));
-	if (!m->rope || !m->out_row || !m->outs || !m->samplers)
+	if (m->be.submit)
+		m->more_outs = calloc(m->max_rows, sizeof(*m->more_outs));
+	if (!m->rope || !m->out_row || !m->outs || !m->samplers ||
+	    (m->be.submit && !m->more_outs))
 		return err_set(err, -ENOMEM, "%s: no memory for a step of %u",
 			       opt->model, m->max_rows);
 	rope_fill(&a->rope, a->head_dim, m->be.info.context, m->rope);
@@ -486,6 +534,7 @@ static void model_close(struct backend *be)
 	free(m->out_row);
 	free(m->outs);
 	free(m->samplers);
+	free(m->more_outs);
 	free(m);
 }
 
@@ -502,8 +551,12 @@ int model_open(const struct backend_options *opt, struct backend **ret_be,
 		return err_set(err, -ENOMEM, "%s: no memory", opt->model);
 	m->be.run = model_run;
 	m->be.close = model_close;
-	if ((ret = choose_ops(m, opt, err)) ||
-	    (ret = read_weights(m, opt->model, err)) ||
+	ret = choose_ops(m, opt, err);
+	if (!ret && m->forward.ops->collect) {
+		m->be.submit = model_submit;
+		m->be.collect = model_collect;
+	}
+	if (ret || (ret = read_weights(m, opt->model, err)) ||
 	    (ret = open_ops(m, opt, err)) || (ret = load(m, opt, err))) {
 		model_close(&m->be);
 		return ret;

@@ -75,15 +75,28 @@ struct buffers {
 	struct cuda_block_pair *pairs; /* [CONTEXT_PAIRS] */
 };
 
+/* What a step that is under way has of pinned memory: choose.c. */
+struct flight {
+	uint32_t *host;	  /* [max_words] questions */
+	uint32_t *answer; /* [at_end] answers */
+	void *done;	  /* an event: they are there */
+	int image;	  /* which of the two brought it */
+	int in_flight;
+};
+
 /* Samplers on their way there, and what was chosen: choose.c. */
 struct choose {
-	uint32_t *dev; /* answers, questions: choose.c */
-	/* pinned: questions; answers */
-	uint32_t *host, *answer;
-	size_t max_words; /* of lists */
-	float *l;	  /* [max_logits, vocab] */
-	uint32_t *count;  /* [max_logits, vocab] 0 between launches */
-	uint32_t asked;	  /* outputs that sample() has left to score() */
+	uint32_t *answer;   /* the device's answers */
+	uint32_t *question; /* the device's questions, a sheet */
+	float *l;	    /* [max_logits, vocab] */
+	uint32_t *count;    /* [max_logits, vocab] 0 between launches */
+	struct flight flight[OPS_STEPS]; /* in turn */
+	int next, oldest;   /* of these: to be started; to be collected */
+	size_t max_words;   /* of a flight's questions, */
+	size_t words;	    /* so many of them written by this step */
+	uint32_t nr_before; /* outputs of the step before this one, */
+	uint32_t nr;	    /* of this one: that score() was called for, */
+	uint32_t asked;	    /* that sample() has left to score() */
 };
 
 struct ops_ctx {

@@ -39,10 +39,14 @@ struct cuda_norm_args {
 
 int cuda_residual_norm(const struct cuda_norm_args *args, void *stream);
 
+/* Of a token: it is the one at late[token - CUDA_LATE]. */
+#define CUDA_LATE 0x80000000u
+
 /* x = the embedding of the token; y = x / rms(x) * w */
 struct cuda_embed_args {
 	const void *embed;     /* [vocab, dim] of @embed_number */
 	const uint32_t *token; /* [rows]; vocab and above are read as 0 */
+	const uint32_t *late;  /* [..] tokens that were chosen on the device */
 	const void *w;	       /* [dim] of @w_number */
 	float *x;	       /* [rows, dim] */
 	void *y;	       /* [rows, dim] of @y_number */

@@ -179,7 +179,12 @@ int image_send(struct image *m, struct device *d, const struct step *s,
 	return ret;
 }
 
-void image_landed(struct image *m)
+int image_last(const struct image *m)
 {
-	m->host[0].in_flight = m->host[1].in_flight = 0;
+	return !m->next;
+}
+
+void image_landed(struct image *m, int which)
+{
+	m->host[which].in_flight = 0;
 }

@@ -64,7 +64,9 @@ int image_open(struct image *m, struct device *d,
 int image_send(struct image *m, struct device *d, const struct step *step,
 	       uint32_t rows);
 
-/* Somebody has waited for all that was asked of the device. */
-void image_landed(struct image *m);
+/* Which of the two was sent last. */
+int image_last(const struct image *m);
+/* Somebody has waited for something after the copy of that one. */
+void image_landed(struct image *m, int which);
 
 #endif

@@ -120,13 +120,17 @@ __global__ void __launch_bounds__(NORM_THREADS)
 	size_t first = (size_t)blockIdx.x * p.dim;
 	float2 *x = (float2 *)(p.x + first);
 	norm_share<PAIRS> s = {};
+	uint32_t token;
 	size_t id;
 
 	s.pairs = p.dim / 2;
 	s.load_weights(p.w, p.w_number);
 	pdl_wait();
 	pdl_go();
-	id = p.token[blockIdx.x];
+	token = p.token[blockIdx.x];
+	if (token & CUDA_LATE) /* the step before has chosen it */
+		token = p.late[token - CUDA_LATE];
+	id = token;
 	id = id < (size_t)p.vocab ? id : 0;
 #pragma unroll
 	for (int i = 0; i < PAIRS; i++) {

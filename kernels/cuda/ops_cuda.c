@@ -31,6 +31,8 @@ static void check_sequence(const struct ops_ctx *ctx, const struct step *s,
 		assert(s->block_table[(size_t)i * s->table_stride + b] <
 		       ctx->limits.nr_blocks);
 	for (uint32_t r = first; r < end; r++) {
+		assert(s->token[r] < OPS_LATE ||
+		       s->token[r] - OPS_LATE < ctx->choose.nr_before);
 		assert(s->position[r] < context);
 		assert(r == first || s->position[r] > s->position[r - 1]);
 		assert(s->slot[r] / OPS_BLOCK < ctx->limits.nr_blocks);
@@ -66,6 +68,7 @@ static int start_embed(struct ops_ctx *ctx)
 			&(struct cuda_embed_args){
 				.embed = ctx->ends.embed,
 				.token = ctx->image.token,
+				.late = choose_late(ctx),
 				.w = ctx->layer[0].attn_norm,
 				.x = ctx->buf.x,
 				.y = ctx->buf.xn,
@@ -429,6 +432,8 @@ const struct ops ops_cuda = {
 	.head = head,
 	.sample = op_sample_cuda,
 	.score = op_score_cuda,
+	.end_step = op_end_step_cuda,
+	.collect = op_collect_cuda,
 	.copy_blocks = copy_blocks,
 	.peek = rows_peek,
 	.poke = rows_poke,

@@ -57,14 +57,38 @@ TEST(a_step_takes_no_memory_and_sends_itself_in_one_copy)
 	CHECK_EQ(fake->waits, 3);
 	fake->copies_in = fake->copies_out = fake->waits = 0;
 	chunk(&d, &s, 5);
-	chunk(&d, &s, 5);
-	CHECK_EQ(fake->copies_in, 2);
+	CHECK_EQ(fake->copies_in, 1);
 	CHECK_EQ(fake->copies_out, 0);
-	CHECK_EQ(fake->waits, 0);
-	/* the third is written where the first may not have been read yet */
-	chunk(&d, &s, 5);
 	CHECK_EQ(fake->waits, 1);
 	drive_close(&d);
+}
+
+TEST(a_step_is_waited_for_once_and_not_for_the_one_behind_it)
+{
+	struct fake_cuda *fake = gpu_runtime();
+	struct drive d;
+	struct seq s;
+
+	gpu_open(&d, MODEL);
+	begin(&s);
+	fake->allocations = fake->waits = 0;
+	for (uint32_t i = 0; i < 8; i++) {
+		/* every other one wants an output */
+		drive_begin(&d);
+		drive_span(&d, &s, 5, i % 2 ? OUT_LAST : OUT_NONE, &greedy,
+			   true);
+		CHECK_EQ(d.be->submit(d.be, &d.batch), 0);
+		if (!i)
+			continue;
+		CHECK_EQ(fake->waits, i - 1);
+		/* the one before it had these */
+		d.batch.nr_outs = !(i % 2);
+		CHECK_EQ(d.be->collect(d.be, &d.batch), 0);
+		CHECK_EQ(fake->waits, i);
+	}
+	CHECK_EQ(fake->allocations, 0);
+	drive_close(&d);
+	CHECK_EQ(fake->held, 0);
 }
 
 TEST(a_graph_is_recorded_once_for_each_size_of_a_step)
@@ -168,6 +192,33 @@ TEST(a_device_that_fails_in_a_step_fails_for_good)
 		fake->fail_at = pieces[i];
 		CHECK_EQ(step(&d, &s, 1), -EIO);
 		CHECK_EQ(step(&d, &s, 1), -EIO);
+		drive_close(&d);
+		CHECK_EQ(fake->held, 0);
+		CHECK_EQ(fake->taken, 0);
+	}
+}
+
+TEST(a_device_that_fails_under_two_steps_fails_for_good)
+{
+	struct fake_cuda *fake = gpu_runtime();
+	long pieces[] = { 1, 20, 40, 60 };
+	struct drive d;
+	struct seq s;
+
+	for (size_t i = 0; i < sizeof(pieces) / sizeof(*pieces); i++) {
+		int ret = 0;
+
+		gpu_open(&d, MODEL);
+		begin(&s);
+		fake->fail_at = pieces[i];
+		for (uint32_t k = 0; k < 3 && !ret; k++) {
+			drive_begin(&d);
+			drive_span(&d, &s, 5, OUT_LAST, &greedy, true);
+			ret = d.be->submit(d.be, &d.batch);
+			if (k && !ret)
+				ret = d.be->collect(d.be, &d.batch);
+		}
+		CHECK_EQ(ret, -EIO);
 		drive_close(&d);
 		CHECK_EQ(fake->held, 0);
 		CHECK_EQ(fake->taken, 0);

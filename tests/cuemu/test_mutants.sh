@@ -26,7 +26,7 @@ not_ok() { # NAME, WHY
 
 # break FILE by the sed EXPRESSION; test_KERNEL, or test_TEST, has to see it
 try() { # MARK KERNEL[/TEST] FILE EXPRESSION WHAT
-	local kernel=${2%/*} test=${2#*/} file=$3 name="$2: $5 is caught" first o others=()
+	local kernel=${2%/*} test=${2#*/} file=$3 name="$2: $5 is caught" first o others=() own
 	[[ $1 = + || ${MUTANTS:-few} = all || ${MUTANTS:-few} = "$kernel" ]] || return 0
 	rm -rf "$dir/kernels"
 	mkdir -p "$dir/kernels/cuda"
@@ -37,10 +37,17 @@ try() { # MARK KERNEL[/TEST] FILE EXPRESSION WHAT
 	for o in "$obj"/cuemu/kernels/cuda/*.o; do
 		[[ $o = */"$kernel.o" ]] || others+=("$o")
 	done
-	"$cxx" "${flags[@]}" -o "$dir/test" -x c++ "$dir/kernels/cuda/$kernel.cu" \
+	if [[ -e kernels/cuda/$kernel.c ]]; then
+		"${CC:-cc}" -std=gnu11 -D_GNU_SOURCE -O1 -w -I"$dir" -I. -Itests/cuemu/fake -c -o "$dir/$kernel.o" \
+			"$dir/kernels/cuda/$kernel.c" >"$dir/log" 2>&1 || { not_ok "$name" "does not compile"; return; }
+		own=(-x none "$dir/$kernel.o" -x c++)
+	else
+		own=(-x c++ "$dir/kernels/cuda/$kernel.cu")
+	fi
+	"$cxx" "${flags[@]}" -o "$dir/test" "${own[@]}" \
 		"tests/cuemu/test_$test.cu" -x none "${others[@]}" "${libs[@]}" >"$dir/log" 2>&1 ||
 		{ not_ok "$name" "does not compile: $(head -n 1 "$dir/log")"; return; }
-	first=$(timeout 120 "$dir/test" 2>&1 | grep -m1 '^not ok')
+	first=$(timeout 120 "$dir/test" 2>&1 | grep -m1 '^not ok\|: Assertion ')
 	[[ -n $first ]] || { not_ok "$name" "every test passes"; return; }
 	echo "# by ${first#not ok }"
 	echo "ok $name"
@@ -145,6 +152,16 @@ try . attention_sm90 attention_sm90.cuh 's/ring.BLOCK, ring.EIGHT,$/ring.BLOCK, 
 try . attention_sm90 attention_sm90.cuh 's/upper ? r\[i\] : r\[i + 2\]/upper ? r[i + 2] : r[i]/' "columns that another lane has"
 try . attention_sm90 attention_sm90.cuh 's/^\tpdl_wait();//' "a kernel that does not wait"
 try . attention_sm90 attention_sm90.cuh 's/attention_fold(all, r);/all = r;/' "a tile that is forgotten"
+try . norm norm.cuh 's/p.late\[token - CUDA_LATE\]/p.late[0]/' "the token of another output"
+
+# two steps under way
+try + image/step image.c 's/m->next = !i;//;s/m->host\[i\].in_flight \&\&/0 \&\&/' "an image written while another step's is in it"
+try . image/step image.c 's/m->host\[which\].in_flight = 0;/m->host[!which].in_flight = 0;/;s/m->next = !i;//' "an image that is said to have landed"
+try + choose/step choose.c 's/assert(!f->in_flight).*//;s/(c->next + 1)/(c->next + 2)/;s/(c->oldest + 1)/(c->oldest + 2)/' "questions and answers of two steps in one place"
+try . choose/step choose.c 's/&c->flight\[c->oldest\]/\&c->flight[!c->oldest]/' "a step's answers taken for another's"
+try . choose/step choose.c 's/ret = device_wait_for(&ctx->device, f->done);/ret = 0;/' "answers that nobody waits for"
+try . choose/step choose.c 's/r = device_wait(&ctx->device);/r = 0;/' "questions written over others in flight"
+try . choose/step choose.c 's/at_token(ctx->limits.max_rows) + c->nr,/at_token(ctx->limits.max_rows),/' "each portion's tokens in the place of the first"
 
 # before it has waited for the kernel before it
 try + qkv/step qkv.cuh 's/pdl_wait();/uint32_t early = p.slot[blockIdx.x]; pdl_wait();/;s/slot = p.slot\[token\]/slot = early/' "a slot read before the wait"

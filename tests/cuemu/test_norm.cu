@@ -131,14 +131,15 @@ struct embedding {
 	int dim;
 	array<uint16_t> bf16, f16, y;
 	array<float> f32, w, x;
-	array<uint32_t> token;
+	array<uint32_t> token, asked, late;
 
 	explicit embedding(int n)
 		: dim(n), bf16((size_t)n * VOCAB), f16(bf16.host.size()),
 		  y((size_t)n * ROWS), f32(bf16.host.size()), w(n),
-		  x((size_t)n * ROWS), token(ROWS)
+		  x((size_t)n * ROWS), token(ROWS), asked(ROWS), late(ROWS)
 	{
-		static const uint32_t ids[ROWS] = { 36, 0, 5, VOCAB, ~0u };
+		static const uint32_t ids[ROWS] = { 36, 0, 5, VOCAB,
+						    ~CUDA_LATE };
 
 		fill_bf16(bf16, 4, 1);
 		for (size_t i = 0; i < f32.host.size(); i++) {
@@ -151,12 +152,23 @@ struct embedding {
 		for (int i = 0; i < n; i++)
 			w[i] = 1 + noise(5, i) / 3;
 		for (int i = 0; i < ROWS; i++)
-			token[i] = ids[i];
+			ask(i, ids[i]);
 		bf16.send();
 		f16.send();
 		f32.send();
 		w.send();
-		token.send();
+		asked.send();
+		late.send();
+	}
+
+	/* every other token is one that was chosen on the device */
+	void ask(int row, uint32_t id)
+	{
+		token[row] = asked[row] = id;
+		if (row % 2)
+			return;
+		asked[row] = CUDA_LATE + ROWS - 1 - row;
+		late[ROWS - 1 - row] = id;
 	}
 
 	bool run(enum cuda_number number)
@@ -165,8 +177,9 @@ struct embedding {
 				    : number == CUDA_F16 ? (void *)f16.device
 							 : (void *)f32.device;
 		struct cuda_embed_args args = {
-			table, token.device, w.device, x.device, y.device, ROWS,
-			dim,   VOCAB,	     1e-5f,    number,	 CUDA_F32
+			table,	  asked.device, late.device, w.device,
+			x.device, y.device,	ROWS,	     dim,
+			VOCAB,	  1e-5f,	number,	     CUDA_F32
 		};
 		bool ok = ran(cuda_embed_norm(&args, NULL));
 

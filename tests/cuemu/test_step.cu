@@ -3,8 +3,9 @@
  * slow test: steps of the whole op set, on the emulator and on a GPU: a small
  * model of noise, random batches.  What a graph computes, in the room of its
  * size, has the bits of kernels that are started one by one for the step's own
- * rows; and what kernels do before they have waited for each other is done to
- * weights alone.
+ * rows; what kernels do before they have waited for each other is done to weights
+ * alone; and two steps that are under way at once, tokens of one chosen by the
+ * other, have the bits of one at a time.
  */
 #include "tests/cuemu/check.h"
 #include "tests/cuemu/runtime.h"
@@ -28,7 +29,7 @@ extern "C" {
 #define SEQS	 12
 #define BLOCKS	 (SEQS * 19 + 1)
 #define MAX_ROWS 40 /* with room in graphs of up to 32 */
-#define MAX_OUTS SEQS
+#define MAX_OUTS MAX_ROWS
 
 struct model {
 	struct ops_shape shape = {};
@@ -94,7 +95,7 @@ struct model {
 		return w;
 	}
 
-	struct ops_ctx *open(bool whole_steps)
+	struct ops_ctx *open(bool whole_steps, uint32_t max_logits = SEQS)
 	{
 		struct ops_limits limits = {};
 		struct ops_ctx *ctx = NULL;
@@ -103,7 +104,7 @@ struct model {
 
 		limits.max_rows = MAX_ROWS;
 		limits.max_seqs = SEQS;
-		limits.max_logits = MAX_OUTS;
+		limits.max_logits = max_logits;
 		limits.max_context = CONTEXT;
 		limits.nr_blocks = BLOCKS;
 		limits.threads = 1;
@@ -174,6 +175,11 @@ struct batch {
 				computed[seq] = 0;
 			add(seq, n);
 		}
+		describe();
+	}
+
+	void describe()
+	{
 		step = {};
 		step.nr_rows = (uint32_t)token.size();
 		step.nr_seqs = (uint32_t)len.size();
@@ -219,13 +225,26 @@ static uint32_t as_bits(float f)
 	return u;
 }
 
-/* As daemon/model/forward.c does. */
-static int run(struct ops_ctx *ctx, const struct step *s, struct answer *ret)
+/* What is asked of the outputs of a step: a token, or to judge one. */
+static void ask(struct step_out *outs, uint32_t n, const struct sampler *how)
 {
 	static const uint32_t history[] = { 5, 7, 11, 5 };
-	const struct sampler how = sampler_of();
-	struct step_out outs[MAX_OUTS] = {};
-	uint32_t n = s->nr_outs;
+
+	for (uint32_t i = 0; i < n; i++) {
+		outs[i] = {};
+		outs[i].sampler = i % 3 == 2 ? NULL : how;
+		outs[i].token = i;
+		outs[i].history = history;
+		outs[i].prompt_len = 3;
+		outs[i].position = i % 2;
+		outs[i].nr_alt = i % 4;
+	}
+}
+
+/* As daemon/model/forward.c does, with portions of @most outputs. */
+static int begin(struct ops_ctx *ctx, const struct step *s,
+		 struct step_out *outs, uint32_t most)
+{
 	int r = ops_cuda.embed_norm(ctx, s);
 
 	for (uint32_t l = 0; l < LAYERS && !r; l++)
@@ -235,20 +254,23 @@ static int run(struct ops_ctx *ctx, const struct step *s, struct answer *ret)
 		    (r = ops_cuda.gate_up(ctx, s, l)) ||
 		    (r = ops_cuda.down_norm(ctx, s, l)))
 			break;
-	if (r || !n)
-		return r;
-	for (uint32_t i = 0; i < n; i++) {
-		outs[i].sampler = i % 3 == 2 ? NULL : &how;
-		outs[i].token = i;
-		outs[i].history = history;
-		outs[i].prompt_len = 3;
-		outs[i].position = i % 2;
-		outs[i].nr_alt = i % 4;
+	for (uint32_t at = 0; at < s->nr_outs && !r; at += most) {
+		uint32_t n = std::min(most, s->nr_outs - at);
+
+		if ((r = ops_cuda.head(ctx, s, at, n)) ||
+		    (r = ops_cuda.sample(ctx, outs + at, n)) ||
+		    (r = ops_cuda.score(ctx, outs + at, n)))
+			break;
 	}
-	if ((r = ops_cuda.head(ctx, s, 0, n)) ||
-	    (r = ops_cuda.sample(ctx, outs, n)) ||
-	    (r = ops_cuda.score(ctx, outs, n)))
-		return r;
+	return r ? r : ops_cuda.end_step(ctx, outs, s->nr_outs);
+}
+
+/* The oldest step that was begun, whose outputs @outs are. */
+static int finish(struct ops_ctx *ctx, struct step_out *outs, uint32_t n,
+		  struct answer *ret)
+{
+	int r = ops_cuda.collect(ctx, outs, n);
+
 	ret->chosen.clear();
 	for (uint32_t i = 0; i < n; i++) {
 		ret->chosen.push_back(outs[i].token);
@@ -258,8 +280,21 @@ static int run(struct ops_ctx *ctx, const struct step *s, struct answer *ret)
 			ret->chosen.push_back(as_bits(outs[i].alt_logprob[a]));
 		}
 	}
+	return r;
+}
+
+static int run(struct ops_ctx *ctx, const struct step *s, struct answer *ret)
+{
+	const struct sampler how = sampler_of();
+	struct step_out outs[MAX_OUTS];
+	uint32_t n = s->nr_outs;
+	int r;
+
+	ask(outs, n, &how);
+	if ((r = begin(ctx, s, outs, SEQS)) || (r = finish(ctx, outs, n, ret)))
+		return r;
 	ret->logits.resize((size_t)n * VOCAB);
-	return ops_cuda.peek(ctx, OPS_LOGITS, 0, n, ret->logits.data());
+	return n ? ops_cuda.peek(ctx, OPS_LOGITS, 0, n, ret->logits.data()) : 0;
 }
 
 static const struct {
@@ -317,6 +352,118 @@ TEST(a_graph_has_the_bits_of_kernels_started_one_by_one)
 		CHECK(fake_cuda.graph_launches >= 50);
 #endif
 	}
+}
+
+/* A step under way: what it asks, and with the answers. */
+struct under_way {
+	struct step_out outs[MAX_OUTS];
+	uint32_t n;
+	struct answer want;
+};
+
+/*
+ * The same steps through @one, collected before the next begins, and through
+ * @two, collected after it has begun.  Every third token is one that the step
+ * before has chosen: @one is told it, @two finds it.
+ */
+static void overlap(struct ops_ctx *one, struct ops_ctx *two, uint32_t most,
+		    uint64_t seed, int steps)
+{
+	static struct under_way ways[OPS_STEPS];
+	const struct sampler how = sampler_of();
+	batch b(seed);
+
+	ways[1].n = 0;
+	for (int i = 0; i <= steps; i++) {
+		struct under_way &w = ways[i % 2], &before = ways[(i + 1) % 2];
+		std::vector<uint32_t> told, late;
+		struct step_out outs[MAX_OUTS];
+		struct answer got;
+
+		b.make(1 + b.random(i % 2 ? 8 : MAX_ROWS));
+		told = late = b.token;
+		for (size_t r = 0; r < told.size() && before.n; r += 3) {
+			uint32_t from = b.random(before.n);
+
+			told[r] = before.outs[from].token;
+			late[r] = OPS_LATE + from;
+		}
+		w.n = b.step.nr_outs;
+		ask(w.outs, w.n, &how);
+		memcpy(outs, w.outs, sizeof(outs));
+		b.step.token = late.data();
+		CHECK_EQ(begin(two, &b.step, outs, most), 0);
+		b.step.token = told.data();
+		CHECK_EQ(begin(one, &b.step, w.outs, SEQS), 0);
+		CHECK_EQ(finish(one, w.outs, w.n, &w.want), 0);
+		if (!i)
+			continue;
+		memcpy(outs, before.outs, sizeof(outs));
+		CHECK_EQ(finish(two, outs, before.n, &got), 0);
+		CHECK(got.chosen == before.want.chosen);
+	}
+}
+
+TEST(steps_under_way_at_once_have_the_bits_of_one_at_a_time)
+{
+	for (const auto &k : kinds)
+		for (uint32_t most : { SEQS, 5 }) {
+			model m(k.kv, k.use);
+			struct ops_ctx *one, *two;
+
+			ROW(k.name);
+#if EMULATED
+			fake_cuda_reset();
+#endif
+			one = m.open(true);
+			two = m.open(most != 5, most);
+			CHECK(one && two);
+			overlap(one, two, most, most, 30);
+			ops_cuda.close(one);
+			ops_cuda.close(two);
+		}
+}
+
+/* One sequence, each row an output with a long list of biases. */
+TEST(questions_that_do_not_fit_wait_for_those_before_them)
+{
+	static struct step_out outs[MAX_OUTS];
+	static uint32_t ids[2000];
+	static float bias[2000];
+	struct answer many, few;
+	struct sampler how = sampler_of();
+	model m(KV_BF16, WEIGHTS_AS_IS);
+	struct ops_ctx *ctx = m.open(true, 2);
+	batch b(3);
+
+	CHECK(ctx);
+	for (int i = 0; i < 3; i++) {
+		ids[i] = 7 * i;
+		bias[i] = 1 + i;
+	}
+	how.bias_ids = ids;
+	how.bias = bias;
+	b.start.assign(1, 0);
+	b.add(0, MAX_ROWS);
+	b.out_row.clear();
+	for (uint32_t r = 0; r < MAX_ROWS; r++)
+		b.out_row.push_back(r);
+	b.describe();
+	for (how.nr_bias = 3; how.nr_bias <= 1203; how.nr_bias += 1200) {
+		ask(outs, MAX_OUTS, &how);
+#if EMULATED
+		fake_cuda.waits = 0;
+#endif
+		CHECK_EQ(begin(ctx, &b.step, outs, 2), 0);
+#if EMULATED
+		CHECK_EQ(fake_cuda.waits > 0, how.nr_bias > 3);
+#endif
+		CHECK_EQ(finish(ctx, outs, MAX_OUTS,
+				how.nr_bias > 3 ? &many : &few),
+			 0);
+	}
+	CHECK(many.chosen == few.chosen);
+	ops_cuda.close(ctx);
 }
 
 #if EMULATED
