@@ -101,7 +101,7 @@ struct batch {
 	uint32_t *context_len; /* [nr_seqs] tokens of KV after this step */
 	uint32_t *block_table; /* [nr_seqs][max_blocks] block ids */
 	uint64_t *tag;	/* [nr_seqs] the caller's name for the sequence */
-	bool same_seqs; /* nr_seqs and tag[] are those of the step before */
+	bool same_seqs; /* nr_seqs and tag[] are those this batch had before */
 	struct batch_out *out; /* [nr_outs], at most max_tokens */
 	struct batch_alt *alt; /* [max_tokens] what out[].alt points to */
 };

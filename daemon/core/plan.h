@@ -5,7 +5,8 @@
  * Block tables only grow while a sequence runs, and a sequence that decodes
  * mostly keeps its place in the batch.  So a plan remembers what stands in
  * each place of the batch and writes what is new.  That needs the same batch
- * in every step, and nobody else who writes what the scheduler writes.
+ * in every step, and nobody else who writes what the scheduler writes.  Where
+ * two are used in turn (ahead.h), each has a plan of its own.
  */
 #ifndef CORE_PLAN_H
 #define CORE_PLAN_H

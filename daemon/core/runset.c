@@ -311,7 +311,7 @@ void runset_preempt(struct runset *r, uint32_t id)
 {
 	struct seq *q = &r->seqs[id];
 
-	assert(q->slot != SEQ_NONE && !q->planned);
+	assert(q->slot != SEQ_NONE && !q->planned && !q->late);
 	seq_flush(q);
 	delist(r, id);
 	give_back(r, q);
@@ -321,6 +321,17 @@ void runset_preempt(struct runset *r, uint32_t id)
 	set_state(r, q, SEQ_WAIT, q->held);
 	count_queued(r, q, true);
 	enlist(r, id);
+}
+
+void runset_retire(struct runset *r, uint32_t id)
+{
+	struct seq *q = &r->seqs[id];
+
+	if (q->deadline_ns != UINT64_MAX)
+		heap_remove(&r->deadline, &r->deadline_root, id);
+	q->deadline_ns = UINT64_MAX;
+	q->dead = true;
+	runset_hold(r, id, true);
 }
 
 static struct victim_view view(const struct runset *r)
@@ -352,6 +363,23 @@ static int take_block(struct runset *r, struct seq *q)
 	return ret;
 }
 
+bool runset_can_grow(const struct runset *r)
+{
+	uint32_t free = r->kv.nr_free - r->reserved, c, i;
+
+	for (c = 0; c < NR_CLASSES; c++)
+		for (i = 0; i < r->nr_growing[c]; i++) {
+			const struct seq *q = &r->seqs[r->growing[c][i]];
+
+			if (q->state != SEQ_DECODE || q->held ||
+			    !seq_is_short(q) || promised(q))
+				continue;
+			if (!free--)
+				return false;
+		}
+	return true;
+}
+
 int runset_grow(struct runset *r, uint32_t id)
 {
 	struct seq *q = &r->seqs[id];
@@ -362,6 +390,7 @@ int runset_grow(struct runset *r, uint32_t id)
 
 		if (!take_block(r, q))
 			continue;
+		assert(!r->frozen); /* runset_can_grow() */
 		v = view(r);
 		victim = victim_choose(&v, id, VICTIM_GROW);
 		if (victim == SEQ_NONE)
@@ -526,7 +555,8 @@ enum runset_answer runset_admit(struct runset *r, uint32_t id)
 		return RUNSET_TWIN;
 	while (!slot_for(r, q)) {
 		victim = victim_choose(&v, id, VICTIM_SLOT);
-		if (victim == SEQ_NONE)
+		r->wanted |= r->frozen && victim != SEQ_NONE;
+		if (r->frozen || victim == SEQ_NONE)
 			return RUNSET_NO_SLOT;
 		runset_preempt(r, victim);
 		/* its blocks may be among our hits: count the free ones anew */
@@ -535,6 +565,10 @@ enum runset_answer runset_admit(struct runset *r, uint32_t id)
 	lack = lacking(r, q, nr_hit, nr_free);
 	if (lack && victim_blocks(&v, id, VICTIM_BLOCKS) < lack) {
 		q->tried = r->nr_returns;
+		return RUNSET_NO_BLOCKS;
+	}
+	if (lack && r->frozen) {
+		r->wanted = true;
 		return RUNSET_NO_BLOCKS;
 	}
 	while (lack) {

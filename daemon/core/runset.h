@@ -61,6 +61,9 @@ struct runset {
 	uint32_t watermark;  /* blocks that admission leaves free */
 	uint64_t step;	     /* the one being planned or under way */
 	uint64_t nr_returns; /* times that blocks came back, or could */
+	/* steps are under way (ahead.h): nobody is preempted now, */
+	bool frozen;
+	bool wanted; /* though somebody was to be */
 
 	/* counts since start */
 	uint64_t nr_preempts, hit_tokens;
@@ -106,6 +109,14 @@ int runset_grow(struct runset *r, uint32_t id);
  * token beyond: where it has none for that one, into growing[].
  */
 void runset_block_edge(struct runset *r, uint32_t id);
+
+/* Are there blocks for the next token of all that decode, without a victim? */
+bool runset_can_grow(const struct runset *r);
+/*
+ * It has ended, but a step under way has rows of it: it is served no more, and
+ * keeps its number and its blocks until runset_remove().
+ */
+void runset_retire(struct runset *r, uint32_t id);
 
 /*
  * Out of its heap for a while: a WAIT sequence that is passed over, a FILL

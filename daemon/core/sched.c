@@ -44,6 +44,8 @@ int sched_init(struct sched *s, const struct sched_options *opt)
 		return ret;
 	ret = plan_init(&s->plan, opt->max_running);
 	if (!ret)
+		ret = plan_init(&s->other_plan, opt->max_running);
+	if (!ret)
 		ret = heap_init(&s->decode_order, opt->max_seqs, decode_before,
 				&s->run);
 	s->skipped = calloc(MAX_SKIPPED, sizeof(*s->skipped));
@@ -58,6 +60,7 @@ void sched_deinit(struct sched *s)
 {
 	free(s->skipped);
 	heap_deinit(&s->decode_order);
+	plan_deinit(&s->other_plan);
 	plan_deinit(&s->plan);
 	runset_deinit(&s->run);
 	memset(s, 0, sizeof(*s));
@@ -169,6 +172,8 @@ void sched_finish(struct sched *s, uint32_t id)
 	tenants_settle(&s->run.tenants);
 	if (s->under_way && q->planned)
 		q->dead = true; /* the step still writes to its blocks */
+	else if (q->flights)
+		runset_retire(&s->run, id); /* as those do */
 	else
 		runset_remove(&s->run, id);
 }
@@ -203,7 +208,7 @@ static void take_rows(struct sched *s, struct batch *b, uint32_t id, uint32_t n)
 	uint32_t end = q->computed + n, from, to;
 
 	budget_spend(&s->budget, q->computed, n);
-	plan_span(&s->plan, b, id, q, n);
+	plan_span(s->at, b, id, q, n);
 	if (q->computed < q->high)
 		s->recomputed += (end < q->high ? end : q->high) - q->computed;
 	/* an output token was paid when it came out, a prompt's is now */
@@ -231,7 +236,7 @@ static void take_decoding(struct sched *s, struct batch *b,
 {
 	uint64_t reads;
 
-	nr = plan_decode(&s->plan, b, s->run.seqs, ids, nr, &reads);
+	nr = plan_decode(s->at, b, s->run.seqs, ids, nr, &reads);
 	budget_spend_rows(&s->budget, nr, reads);
 	s->left -= nr;
 	s->class_tokens[cls] += nr;
@@ -443,6 +448,16 @@ static uint32_t kept_for_prompts(const struct sched *s, enum sched_class cls)
 	return (s->left + (uint32_t)(s->run.step % 8)) / 8;
 }
 
+/* Who remembers what stands in @b; where neither does, the one to learn it. */
+static struct plan *plan_of(struct sched *s, const struct batch *b)
+{
+	struct plan *p = &s->plan, *other = &s->other_plan;
+
+	if (p->batch == b || !p->batch)
+		return p;
+	return other->batch == b || !other->batch ? other : p;
+}
+
 uint32_t sched_step(struct sched *s, struct batch *b)
 {
 	uint32_t c;
@@ -455,7 +470,8 @@ uint32_t sched_step(struct sched *s, struct batch *b)
 			  : b->max_tokens;
 	s->starved = NR_CLASSES;
 	memset(s->class_tokens, 0, sizeof(s->class_tokens));
-	plan_begin(&s->plan, b);
+	s->at = plan_of(s, b);
+	plan_begin(s->at, b);
 	budget_begin(&s->budget, target_ns(s));
 	grow_decoding(s);
 	/* a prompt's chunk is worth its step from 16 tokens on */
@@ -477,13 +493,12 @@ uint32_t sched_step(struct sched *s, struct batch *b)
 		if (!all)
 			plan_decoding(s, b, cls, s->left);
 	}
-	plan_end(&s->plan, b);
+	plan_end(s->at, b);
 	s->under_way = b->nr_seqs > 0;
 	return b->nr_tokens;
 }
 
-/* What each lower class has coming to it. */
-static void settle_floors(struct sched *s, uint32_t nr_tokens)
+void sched_settle_floors(struct sched *s, uint32_t nr_tokens)
 {
 	int64_t most = 100 * (int64_t)(s->opt.max_tokens_per_step / 8);
 	uint32_t c;
@@ -503,13 +518,14 @@ static void settle_floors(struct sched *s, uint32_t nr_tokens)
 
 void sched_commit(struct sched *s, const struct batch *b, uint64_t elapsed_ns)
 {
+	const uint32_t *ids = s->at->seq;
 	struct runset *r = &s->run;
 	uint32_t i;
 
 	assert(s->under_way);
 	s->under_way = false;
 	for (i = 0; i < b->nr_seqs; i++) {
-		uint32_t id = s->plan.seq[i];
+		uint32_t id = ids[i];
 		struct seq *q = &r->seqs[id];
 
 		if (q->dead) {
@@ -534,7 +550,7 @@ void sched_commit(struct sched *s, const struct batch *b, uint64_t elapsed_ns)
 		else
 			runset_push(r, id);
 	}
-	settle_floors(s, b->nr_tokens);
+	sched_settle_floors(s, b->nr_tokens);
 	if (elapsed_ns)
 		budget_observe(&s->budget, elapsed_ns);
 }

@@ -117,7 +117,8 @@ struct sched_stats {
 struct sched {
 	struct sched_options opt;
 	struct runset run;
-	struct plan plan;
+	struct plan plan, other_plan; /* of a batch each, where there are two */
+	struct plan *at;	      /* borrowed: of the step being planned */
 	struct budget budget;
 	uint64_t pass;	  /* marks tenants that are blocked in this walk */
 	uint32_t left;	  /* tokens the step being planned has room for */
@@ -128,6 +129,12 @@ struct sched {
 	uint32_t nr_skipped;
 	struct heap decode_order; /* when not all that decode fit */
 	bool under_way;		  /* between step and commit */
+	/* steps submitted and not collected (ahead.h), the oldest first */
+	struct ahead_step {
+		uint32_t rows;
+		uint64_t reads;
+	} ahead[2]; /* as budget_observe() is to have them */
+	uint32_t nr_ahead;
 	uint64_t prefill_tokens, decode_tokens, recomputed;
 };
 
@@ -185,16 +192,18 @@ bool sched_expired(const struct sched *s, uint64_t now_ns, uint32_t *ret_id);
 uint64_t sched_next_deadline(const struct sched *s);
 
 /*
- * Fill @b (the same batch each time) with the next step.  Rows in it; 0 =
+ * Fill @b (the same batch each time, or two in turn) with the next step.  Rows in it; 0 =
  * nothing can run until a call above changes that, and no commit is due.
  */
 uint32_t sched_step(struct sched *s, struct batch *b);
+/* For commit: what each lower class has coming to it after such a step. */
+void sched_settle_floors(struct sched *s, uint32_t nr_tokens);
 /* The step has run and took @elapsed_ns (0 = not measured). */
 void sched_commit(struct sched *s, const struct batch *b, uint64_t elapsed_ns);
 /* The number of the @i-th sequence of the last step. */
 static inline uint32_t sched_seq(const struct sched *s, uint32_t i)
 {
-	return s->plan.seq[i];
+	return s->at->seq[i];
 }
 /* Was @id not finished since?  Ask before any sched_add() after a commit. */
 static inline bool sched_is_live(const struct sched *s, uint32_t id)

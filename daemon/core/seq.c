@@ -15,12 +15,14 @@ static inline uint32_t out_token(const struct seq *q, uint32_t pos)
 
 void seq_flush(struct seq *q)
 {
+	uint32_t sure = q->known - q->late;
+
 	assert(q->known <= q->max_len); /* what ids[] has room for */
-	if (!q->out && q->stored < q->known) {
-		assert(q->stored + 1 == q->known);
+	if (!q->out && q->stored < sure) {
+		assert(q->stored + 1 == sure);
 		q->ids[q->stored++] = q->last;
 	}
-	for (; q->stored < q->known; q->stored++)
+	for (; q->stored < sure; q->stored++)
 		q->ids[q->stored] = out_token(q, q->stored);
 }
 

@@ -63,6 +63,9 @@ struct seq {
 	bool resumed : 1; /* was preempted: goes before the rest of its queue */
 	bool history : 1; /* its sampling wants all ids, at each output */
 	bool growing : 1; /* in runset.growing */
+	/* ahead.h: of the known tokens those at the end that only the device */
+	uint8_t late;	 /* knows; */
+	uint8_t flights; /* steps under way with rows of it */
 
 	/* what the engine gave */
 	_Alignas(64) uint64_t tag;
@@ -112,7 +115,7 @@ static inline uint32_t seq_goal(const struct seq *q)
 	return q->score ? q->known - 1 : q->known;
 }
 
-/* All that is known into ids[]. */
+/* All that is known into ids[], but for what is late. */
 void seq_flush(struct seq *q);
 /*
  * The whole blocks of @q that the index knows, into @table; *ret_pos is the

@@ -11,6 +11,9 @@
  * says, which looks at the stream's own tokens alone.
  *
  * Time is the rig's: a step takes a + b * rows + c * reads.
+ *
+ * With `ahead` the backend answers late: a step is planned and submitted before
+ * the one before it is collected (core/ahead.h).  What must come out is the same.
  */
 #ifndef SIM_RIG_H
 #define SIM_RIG_H
@@ -20,6 +23,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "daemon/core/ahead.h"
 #include "daemon/core/sched.h"
 
 enum rig_state { RIG_FREE, RIG_LIVE, RIG_DONE, RIG_CANCELLED, RIG_EXPIRED };
@@ -42,18 +46,30 @@ struct rig_stream {
 	uint64_t start_step, first_step;
 };
 
+/* What came of a batch, and the step whose turn it is after that. */
+struct rig_step {
+	uint64_t *row_kv;    /* owned: [max_tokens_per_step] */
+	uint32_t *out_token; /* owned: the same */
+	uint64_t ns;	     /* it took */
+	uint64_t *tag;	 /* owned: [max_running] of the last in this batch, */
+	uint32_t nr_tag; /* so many of them */
+};
+
 struct rig {
 	struct sched s;
 	struct sched_options opt;
-	struct batch b;
-	uint64_t *kv;	  /* [nr_blocks * 16] */
-	bool *written;	  /* [nr_blocks * 16] the slot holds something */
-	uint64_t *row_kv; /* [max_tokens_per_step] */
+	struct batch b, other;
+	struct rig_step step, other_step; /* of b; of other */
+	bool ahead;			  /* set it before the first step */
+	uint32_t nr_ahead;		  /* steps not collected */
+	struct batch *last;		  /* that was submitted last */
+	uint64_t nr_late;		  /* rows of tokens not known */
+	uint64_t nr_vain;		  /* rows of streams that had ended */
+	uint64_t *kv;			  /* [nr_blocks * 16] */
+	bool *written; /* [nr_blocks * 16] the slot holds something */
 	struct rig_stream *streams;
 	uint32_t nr_streams, vocab;
 	uint64_t now_ns, nr_steps, rows;
-	uint64_t *tag;	  /* [max_running] those of the last step, */
-	uint32_t nr_tag;  /* so many of them */
 	uint64_t nr_same; /* steps that said to be like the one before */
 	uint64_t again;	  /* rows of tokens that had been computed before */
 	double a_ns, b_ns, c_ns; /* the machine's speed */
@@ -114,6 +130,33 @@ static inline uint32_t rig_token(const struct rig *r, struct rig_stream *st)
 			  st->kv[st->known - 1]);
 }
 
+static inline struct rig_step *rig_step_of(struct rig *r, const struct batch *b)
+{
+	return b == &r->b ? &r->step : &r->other_step;
+}
+
+static inline int rig_init_batch(struct rig *r, struct batch *b)
+{
+	struct rig_step *s = rig_step_of(r, b);
+	uint32_t n = r->opt.max_tokens_per_step;
+
+	s->row_kv = calloc(n, sizeof(*s->row_kv));
+	s->out_token = calloc(n, sizeof(*s->out_token));
+	s->tag = calloc(r->opt.max_running, sizeof(*s->tag));
+	return !s->row_kv || !s->out_token || !s->tag ||
+	       batch_init(b, n, r->opt.max_running, seq_blocks(r->opt.context));
+}
+
+static inline void rig_deinit_batch(struct rig *r, struct batch *b)
+{
+	struct rig_step *s = rig_step_of(r, b);
+
+	free(s->row_kv);
+	free(s->out_token);
+	free(s->tag);
+	batch_deinit(b);
+}
+
 static inline int rig_init(struct rig *r, const struct sched_options *opt,
 			   uint32_t nr_streams)
 {
@@ -124,13 +167,10 @@ static inline int rig_init(struct rig *r, const struct sched_options *opt,
 	r->b_ns = 1e4;
 	r->kv = calloc((size_t)opt->nr_blocks * KV_BLOCK, sizeof(*r->kv));
 	r->written = calloc((size_t)opt->nr_blocks * KV_BLOCK, 1);
-	r->row_kv = calloc(opt->max_tokens_per_step, sizeof(*r->row_kv));
-	r->tag = calloc(opt->max_running, sizeof(*r->tag));
 	r->streams = calloc(nr_streams, sizeof(*r->streams));
 	r->nr_streams = nr_streams;
-	if (!r->kv || !r->written || !r->row_kv || !r->tag || !r->streams ||
-	    batch_init(&r->b, opt->max_tokens_per_step, opt->max_running,
-		       seq_blocks(opt->context)))
+	if (!r->kv || !r->written || !r->streams || rig_init_batch(r, &r->b) ||
+	    rig_init_batch(r, &r->other))
 		return -1;
 	return sched_init(&r->s, opt);
 }
@@ -152,9 +192,8 @@ static inline void rig_deinit(struct rig *r)
 	free(r->streams);
 	free(r->kv);
 	free(r->written);
-	free(r->row_kv);
-	free(r->tag);
-	batch_deinit(&r->b);
+	rig_deinit_batch(r, &r->b);
+	rig_deinit_batch(r, &r->other);
 	sched_deinit(&r->s);
 }
 
@@ -260,9 +299,27 @@ static inline void rig_end(struct rig *r, struct rig_stream *st,
 	st->state = how;
 }
 
+/* The token of row @row of @b; of a late one what it has come to. */
+static inline uint32_t rig_row_token(struct rig *r, const struct batch *b,
+				     uint32_t row)
+{
+	uint32_t token = b->token[row];
+
+	if (token < BATCH_LATE)
+		return token;
+	token -= BATCH_LATE;
+	if (!r->nr_ahead || token >= r->last->nr_outs) {
+		RIG_BAD(r, "row %u is of a step that is not there", row);
+		return 0;
+	}
+	r->nr_late++;
+	return rig_step_of(r, r->last)->out_token[token];
+}
+
 /* Row @row, token @pos: read the KV before it, make its own, perhaps write. */
-static inline void rig_run_row(struct rig *r, const uint32_t *table,
-			       uint32_t row, uint32_t pos)
+static inline void rig_run_row(struct rig *r, const struct batch *b,
+			       const uint32_t *table, uint32_t row,
+			       uint32_t pos)
 {
 	uint32_t own = table[pos / KV_BLOCK] * KV_BLOCK + pos % KV_BLOCK, at;
 	const struct kv_block *block = &r->s.run.kv.blocks[own / KV_BLOCK];
@@ -275,13 +332,14 @@ static inline void rig_run_row(struct rig *r, const uint32_t *table,
 			RIG_BAD(r, "token %u reads what nobody wrote", pos);
 		before = r->kv[at];
 	}
-	kv = r->row_kv[row] = rig_kv(before, r->b.token[row], pos);
-	if (r->b.slot[row] / KV_BLOCK == 0) {
+	kv = rig_kv(before, rig_row_token(r, b, row), pos);
+	rig_step_of(r, b)->row_kv[row] = kv;
+	if (b->slot[row] / KV_BLOCK == 0) {
 		if (!r->written[own] || r->kv[own] != kv)
 			RIG_BAD(r, "token %u was said to be there", pos);
 		return;
 	}
-	if (r->b.slot[row] != own)
+	if (b->slot[row] != own)
 		RIG_BAD(r, "token %u has a slot that is not its own", pos);
 	if (block->ref != 1 || block->cached)
 		RIG_BAD(r, "token %u is written to a shared block", pos);
@@ -290,9 +348,8 @@ static inline void rig_run_row(struct rig *r, const uint32_t *table,
 }
 
 /* One sequence of the batch: are its rows its span, its slots its blocks? */
-static inline void rig_run_seq(struct rig *r, uint32_t at)
+static inline void rig_run_seq(struct rig *r, struct batch *b, uint32_t at)
 {
-	struct batch *b = &r->b;
 	struct rig_stream *st = &r->streams[b->tag[at]];
 	const struct seq *q = sched_get(&r->s, sched_seq(&r->s, at));
 	const uint32_t *table = b->block_table + (size_t)at * b->max_blocks;
@@ -308,23 +365,34 @@ static inline void rig_run_seq(struct rig *r, uint32_t at)
 							: end - row);
 	st->high = st->high > pos + end - row ? st->high : pos + end - row;
 	for (; row < end; row++, pos++) {
-		if (b->position[row] != pos || b->token[row] != st->ids[pos])
+		/* a late one is the one behind those known, and of this stream */
+		if (b->position[row] != pos ||
+		    (b->token[row] < BATCH_LATE
+			     ? b->token[row] != st->ids[pos]
+			     : pos != st->known ||
+				       r->last->tag[r->last->out[b->token[row] -
+								 BATCH_LATE]
+							    .seq] !=
+					       b->tag[at]))
 			RIG_BAD(r, "row %u is not token %u", row, pos);
-		rig_run_row(r, table, row, pos);
+		if (!st->score && pos + 1 >= st->max_len)
+			RIG_BAD(r, "row %u asks for a token too many", row);
+		rig_run_row(r, b, table, row, pos);
 	}
 }
 
 /* A step that says it has the sequences of the one before: has it? */
-static inline void rig_same(struct rig *r)
+static inline void rig_same(struct rig *r, const struct batch *b)
 {
-	size_t size = r->b.nr_seqs * sizeof(*r->tag);
+	struct rig_step *s = rig_step_of(r, b);
+	size_t size = b->nr_seqs * sizeof(*s->tag);
 
-	if (r->b.same_seqs &&
-	    (r->b.nr_seqs != r->nr_tag || memcmp(r->b.tag, r->tag, size)))
+	if (b->same_seqs &&
+	    (b->nr_seqs != s->nr_tag || memcmp(b->tag, s->tag, size)))
 		RIG_BAD(r, "a step that is not like the one before");
-	r->nr_same += r->b.same_seqs;
-	r->nr_tag = r->b.nr_seqs;
-	memcpy(r->tag, r->b.tag, size);
+	r->nr_same += b->same_seqs;
+	s->nr_tag = b->nr_seqs;
+	memcpy(s->tag, b->tag, size);
 }
 
 /* Blocks nobody holds and nobody knows lose their bytes, as they may. */
@@ -348,14 +416,16 @@ static inline void rig_score(struct rig *r, const struct batch_out *o,
 }
 
 /* What the engine does with an output. */
-static inline void rig_output(struct rig *r, const struct batch_out *o)
+static inline void rig_output(struct rig *r, const struct batch *b, uint32_t i)
 {
-	struct rig_stream *st = &r->streams[r->b.tag[o->seq]];
-	uint32_t token =
-		rig_sample(r, st->seed, o->position, r->row_kv[o->row]);
+	const struct batch_out *o = &b->out[i];
+	struct rig_stream *st = &r->streams[b->tag[o->seq]];
+	uint32_t token = rig_step_of(r, b)->out_token[i];
 
-	if (!sched_is_live(&r->s, sched_seq(&r->s, o->seq)))
+	if (!sched_is_live(&r->s, ahead_seq(&r->s, b, o->seq))) {
+		r->nr_vain++;
 		return;
+	}
 	if (st->score) {
 		rig_score(r, o, st);
 		return;
@@ -385,6 +455,8 @@ static inline void rig_output(struct rig *r, const struct batch_out *o)
 		return;
 	if (st->known == st->max_len)
 		rig_end(r, st, RIG_DONE);
+	else if (r->ahead)
+		ahead_append(&r->s, st->id, token);
 	else
 		sched_append(&r->s, st->id, token);
 }
@@ -401,36 +473,94 @@ static inline void rig_check(struct rig *r)
 	rig_scrub(r);
 }
 
+/* Compute the step in @b: every row, every output. */
+static inline void rig_compute(struct rig *r, struct batch *b)
+{
+	struct rig_step *s = rig_step_of(r, b);
+	uint32_t n = b->nr_tokens, i;
+	double reads = 0;
+
+	if (n > r->opt.max_tokens_per_step || b->nr_outs > n)
+		RIG_BAD(r, "a step of %u tokens", n);
+	rig_same(r, b);
+	for (i = 0; i < b->nr_seqs; i++)
+		rig_run_seq(r, b, i);
+	for (i = 0; i < b->nr_outs; i++) {
+		const struct batch_out *o = &b->out[i];
+
+		s->out_token[i] = rig_sample(r, r->streams[b->tag[o->seq]].seed,
+					     o->position, s->row_kv[o->row]);
+	}
+	for (i = 0; i < n; i++)
+		reads += b->position[i] + 1;
+	s->ns = (uint64_t)(r->a_ns + r->b_ns * n + r->c_ns * reads);
+	r->rows += n;
+	r->nr_steps++;
+}
+
+static inline void rig_outputs(struct rig *r, const struct batch *b)
+{
+	uint32_t i;
+
+	for (i = 0; i < b->nr_outs; i++)
+		rig_output(r, b, i);
+	if (r->check_all)
+		rig_check(r);
+}
+
+/* The step in @b is under way; the one before it may be, too. */
+static inline void rig_submitted(struct rig *r, struct batch *b)
+{
+	rig_compute(r, b);
+	ahead_submitted(&r->s, b);
+	r->last = b;
+	r->nr_ahead++;
+	if (r->check_all)
+		rig_check(r);
+	if (r->in_flight)
+		r->in_flight(r);
+}
+
+/* As rig_step(), and a step ahead: rows submitted, or collected. */
+static inline uint32_t rig_step_ahead(struct rig *r)
+{
+	struct batch *b = r->last == &r->b ? &r->other : &r->b;
+	struct batch *oldest = r->nr_ahead == 1 ? r->last : NULL;
+	uint32_t n = 0;
+
+	if (ahead_may_plan(&r->s))
+		n = sched_step(&r->s, b);
+	if (n)
+		rig_submitted(r, b);
+	if (!oldest) /* there is nothing to be collected while this runs */
+		return n;
+	n = oldest->nr_tokens;
+	r->now_ns += rig_step_of(r, oldest)->ns;
+	ahead_collected(&r->s, oldest, rig_step_of(r, oldest)->ns);
+	r->nr_ahead--;
+	rig_outputs(r, oldest);
+	return n;
+}
+
 /* One turn of the engine's loop.  Rows run; 0 = nothing could run. */
 static inline uint32_t rig_step(struct rig *r)
 {
-	uint32_t n, i, id;
-	double reads = 0, ns;
+	uint32_t n, id;
 
 	while (sched_expired(&r->s, r->now_ns, &id))
 		rig_end(r, &r->streams[sched_get(&r->s, id)->tag], RIG_EXPIRED);
 	sched_clock(&r->s, r->now_ns);
+	if (r->ahead)
+		return rig_step_ahead(r);
 	n = sched_step(&r->s, &r->b);
 	if (!n)
 		return 0;
-	if (n > r->opt.max_tokens_per_step || r->b.nr_outs > n)
-		RIG_BAD(r, "a step of %u tokens", n);
-	rig_same(r);
-	for (i = 0; i < r->b.nr_seqs; i++)
-		rig_run_seq(r, i);
-	for (i = 0; i < n; i++)
-		reads += r->b.position[i] + 1;
-	ns = r->a_ns + r->b_ns * n + r->c_ns * reads;
-	r->now_ns += (uint64_t)ns;
-	r->rows += n;
-	r->nr_steps++;
+	rig_compute(r, &r->b);
+	r->now_ns += r->step.ns;
 	if (r->in_flight)
 		r->in_flight(r);
-	sched_commit(&r->s, &r->b, (uint64_t)ns);
-	for (i = 0; i < r->b.nr_outs; i++)
-		rig_output(r, &r->b.out[i]);
-	if (r->check_all)
-		rig_check(r);
+	sched_commit(&r->s, &r->b, r->step.ns);
+	rig_outputs(r, &r->b);
 	return n;
 }
 
@@ -452,6 +582,8 @@ static inline void rig_crash(struct rig *r)
 	sched_deinit(&r->s);
 	memset(r->written, 0, (size_t)r->opt.nr_blocks * KV_BLOCK);
 	r->again = 0;
+	r->nr_ahead = 0;
+	r->last = NULL;
 	if (sched_init(&r->s, &r->opt))
 		RIG_BAD(r, "no scheduler after the crash");
 	for (i = 0; i < r->nr_streams; i++) {

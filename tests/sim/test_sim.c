@@ -148,7 +148,7 @@ static void live(uint32_t nr_events, uint32_t most)
 }
 
 /* One life; "" or what went wrong. */
-static const char *run_seed(uint64_t seed)
+static const char *run_seed(uint64_t seed, bool ahead)
 {
 	uint64_t luck = seed;
 	struct sched_options opt = machine(&luck);
@@ -157,6 +157,7 @@ static const char *run_seed(uint64_t seed)
 	if (rig_init(&rig, &opt, NR_STREAMS))
 		return "rig_init";
 	rig.luck = luck;
+	rig.ahead = ahead;
 	rig.check_all = true;
 	rig.in_flight = in_flight;
 	rig.on_token = on_token;
@@ -172,29 +173,33 @@ static const char *run_seed(uint64_t seed)
 			rig_nr(&rig, RIG_LIVE), nr);
 	if (kv_nr_used(&rig.s.run.kv) || rig.s.run.nr_seqs)
 		RIG_BAD(&rig, "blocks or sequences leak");
+	if (rig.s.nr_ahead || rig.s.run.frozen || rig.s.run.wanted)
+		RIG_BAD(&rig, "a step is under way for ever");
 	if (rig.s.run.tenants.nr_wanting[0])
 		RIG_BAD(&rig, "a tenant wants service that has no sequence");
 	return rig.bad;
 }
 
-TEST(T16_any_life_keeps_tokens_blocks_and_books)
+static void run_lives(bool ahead)
 {
 	const char *one = getenv("LLM_SIM_SEED");
 	const char *runs = getenv("LLM_SIM_RUNS");
 	uint64_t first = one ? strtoull(one, NULL, 0) : 1;
 	uint64_t nr = one ? 1 : runs ? strtoull(runs, NULL, 0) : 700, seed;
-	uint64_t rows = 0, preempts = 0, hits = 0, same = 0;
+	uint64_t rows = 0, preempts = 0, hits = 0, same = 0, late = 0, vain = 0;
 
 	signal(SIGABRT, on_abort);
 	for (seed = first; seed < first + nr; seed++) {
 		snprintf(row, sizeof(row), "LLM_SIM_SEED=%llu",
 			 (unsigned long long)seed);
 		ROW(row);
-		CHECK_STR(run_seed(seed), "");
+		CHECK_STR(run_seed(seed, ahead), "");
 		rows += rig.rows;
 		preempts += rig.s.run.nr_preempts;
 		hits += rig.s.run.hit_tokens;
 		same += rig.nr_same;
+		late += rig.nr_late;
+		vain += rig.nr_vain;
 		rig_deinit(&rig);
 	}
 	printf("# %llu lives: %llu rows, %llu preemptions, %llu hit tokens\n",
@@ -203,4 +208,19 @@ TEST(T16_any_life_keeps_tokens_blocks_and_books)
 	/* the lives must have been eventful, or nothing was tested */
 	CHECK(one || nr < 100 ||
 	      (preempts > nr && hits > 100 * nr && same > 100 * nr));
+	if (!ahead)
+		return;
+	printf("# %llu rows of tokens not known, %llu outputs in vain\n",
+	       (unsigned long long)late, (unsigned long long)vain);
+	CHECK(one || nr < 100 || (late > 100 * nr && vain > nr));
+}
+
+TEST(T16_any_life_keeps_tokens_blocks_and_books)
+{
+	run_lives(false);
+}
+
+TEST(and_so_does_one_that_is_planned_a_step_ahead)
+{
+	run_lives(true);
 }
