@@ -13,9 +13,10 @@
 #include <stdint.h>
 #include <linux/llm.h>
 
-#define BOARD_MAX_ROWS 2048u /* sequences of one step */
+#define BOARD_MAX_SEQS 2048u		    /* of one step */
+#define BOARD_MAX_ROWS (2 * BOARD_MAX_SEQS) /* of the two under way */
 
-/* Whose rows the step in flight computes: who is to blame if it kills us. */
+/* Whose rows the steps in flight compute: who is to blame if one kills us. */
 struct board_row {
 	uint64_t session;
 	uint32_t stream;
@@ -27,7 +28,8 @@ struct ledger;
 struct board {
 	/* written by: the engine */
 	uint64_t step;		/* steps begun, all lives */
-	uint64_t step_begin_ns; /* CLOCK_MONOTONIC; 0 = between steps */
+	uint64_t step_begin_ns; /* CLOCK_MONOTONIC; the oldest in flight's; 0:
+				 * between steps */
 	uint64_t step_limit_ns; /* the watchdog's patience with this step */
 	uint64_t commits; /* of this life; a life with none counts as a crash */
 	uint64_t first_commit_ns; /* of this life; 0 = none yet */

@@ -4,6 +4,7 @@
 #include "base/log.h"
 #include "daemon/board.h"
 #include "daemon/carrier.h"
+#include "daemon/core/ahead.h"
 #include "daemon/engine_state.h"
 #include "daemon/mark.h"
 #include "daemon/model/backend.h"
@@ -33,6 +34,9 @@
 #define RAMP_STEPS	   20u	/* then the scheduler's own model is fitted */
 #define MAX_NEW_TOKENS	   256u /* where generation_config is silent */
 
+/* Both ways to commit are one text, and neither asks at each token which. */
+#define ALWAYS_INLINE inline __attribute__((always_inline))
+
 static uint64_t clock_ns(void)
 {
 	struct timespec t;
@@ -53,8 +57,8 @@ static int open_backend(struct engine *e, struct err *err)
 	struct backend_options bo = *e->opt->backend;
 
 	bo.max_seqs = or_default(bo.max_seqs, MAX_SEQS);
-	if (bo.max_seqs > BOARD_MAX_ROWS)
-		bo.max_seqs = BOARD_MAX_ROWS;
+	if (bo.max_seqs > BOARD_MAX_SEQS)
+		bo.max_seqs = BOARD_MAX_SEQS;
 	bo.max_tokens_per_step = or_default(bo.max_tokens_per_step, MAX_TOKENS);
 	/* a step is to hold every sequence's next token, if it can */
 	if (bo.max_seqs > bo.max_tokens_per_step)
@@ -122,6 +126,9 @@ static int open_sched(struct engine *e, struct err *err)
 			       so.max_seqs, so.nr_blocks, strerror(-ret));
 	e->sched_open = true;
 	ret = batch_init(&e->batch, e->max_tokens, e->max_seqs, max_blocks);
+	if (!ret && e->be->submit)
+		ret = batch_init(&e->other, e->max_tokens, e->max_seqs,
+				 max_blocks);
 	if (!ret)
 		ret = pool_init(&e->pool, so.max_seqs);
 	if (ret)
@@ -129,6 +136,7 @@ static int open_sched(struct engine *e, struct err *err)
 			       e->max_tokens);
 	if (e->batch.max_tokens > RAMP_ROWS)
 		e->batch.max_tokens = RAMP_ROWS;
+	e->other.max_tokens = e->batch.max_tokens;
 	return 0;
 }
 
@@ -170,6 +178,7 @@ static void engine_close(struct engine *e)
 	worker_close(e->worker);
 	free(e->scratch);
 	pool_deinit(&e->pool);
+	batch_deinit(&e->other);
 	batch_deinit(&e->batch);
 	if (e->sched_open)
 		sched_deinit(&e->sched);
@@ -237,17 +246,28 @@ static void settle_not(struct live *l)
 	l->desk->wishes.touched[l->st.slot / 64] &= ~(1ull << l->st.slot % 64);
 }
 
+/* The scheduler hears of it; @late: in time, or after the next step began. */
+static ALWAYS_INLINE void append(struct engine *e, struct live *l,
+				 uint32_t token, bool late)
+{
+	if (late)
+		ahead_append(&e->sched, l->seq, token);
+	else
+		sched_append(&e->sched, l->seq, token);
+}
+
 /*
  * The outputs of @l, the last of them @token, are in its log: publish them.
  * Returns the tokens delivered; 0 where all are held back.
  */
-static uint32_t commit_stream(struct engine *e, struct live *l, uint32_t token)
+static ALWAYS_INLINE uint32_t commit_stream(struct engine *e, struct live *l,
+					    uint32_t token, bool late)
 {
 	struct stream *st = &l->st;
 	uint32_t before = st->tail;
 
 	if (stream_usual(st) && !bug(BUG_WISH_FIRST)) {
-		sched_append(&e->sched, l->seq, token);
+		append(e, l, token, late);
 		stream_commit_usual(st);
 		engine_touch(e, l->desk, l->slot);
 		l->desk->tokens++;
@@ -256,7 +276,7 @@ static uint32_t commit_stream(struct engine *e, struct live *l, uint32_t token)
 	if (!before && !st->told)
 		tell_prompt(e, l);
 	if (!st->score)
-		sched_append(&e->sched, l->seq, token);
+		append(e, l, token, late);
 	if (bug(BUG_WISH_FIRST))
 		settle_first(e, l);
 	if (!stream_commit(st))
@@ -293,9 +313,10 @@ static uint32_t commit_end(struct engine *e, struct live *l, uint32_t i)
 	return st->tail - before;
 }
 
-static void engine_commit(struct engine *e)
+/* @late: of a step that was collected; who has ended since is passed over. */
+static ALWAYS_INLINE void commit_outs(struct engine *e, const struct batch *b,
+				      bool late)
 {
-	const struct batch *b = &e->batch;
 	uint32_t k, i, commits = 0;
 	uint64_t tokens = 0;
 	bool ended;
@@ -304,6 +325,9 @@ static void engine_commit(struct engine *e)
 		const struct batch_out *o = &b->out[k];
 		struct live *l;
 
+		if (late &&
+		    !sched_is_live(&e->sched, ahead_seq(&e->sched, b, o->seq)))
+			continue;
 		i = (uint32_t)b->tag[o->seq];
 		l = &e->pool.all[i];
 		ended = stream_token(&l->st, &e->text, o);
@@ -311,10 +335,15 @@ static void engine_commit(struct engine *e)
 		if (k + 1 < b->nr_outs && o[1].seq == o->seq)
 			continue;
 		tokens += ended ? commit_end(e, l, i)
-				: commit_stream(e, l, o->token);
+				: commit_stream(e, l, o->token, late);
 		commits++;
 	}
 	stats_commit(e, commits, tokens);
+}
+
+static void engine_commit(struct engine *e)
+{
+	commit_outs(e, &e->batch, false);
 }
 
 /* The commits are stored; F; then the wishes; then a wake a session. */
@@ -352,17 +381,18 @@ static void engine_wake(struct engine *e)
  * an engine that is killed again and again (or one that has a thousand
  * prompts to compute anew) still commits tokens early in each of its lives.
  */
-static void ramp(struct engine *e, uint64_t elapsed_ns)
+static void ramp(struct engine *e, const struct batch *b, uint64_t elapsed_ns)
 {
 	uint64_t gap = e->sched.opt.target_gap_ns[CLASS_INTERACTIVE];
 	uint32_t *rows = &e->batch.max_tokens;
 
 	if (*rows == e->max_tokens)
 		return;
-	if (elapsed_ns < gap / 2 && e->batch.nr_tokens > *rows / 2)
+	if (elapsed_ns < gap / 2 && b->nr_tokens > *rows / 2)
 		*rows *= 2;
 	if (++e->nr_ramp == RAMP_STEPS || *rows > e->max_tokens)
 		*rows = e->max_tokens;
+	e->other.max_tokens = *rows;
 }
 
 /* Compute the batch; its rows are on the board meanwhile, for blame. */
@@ -379,9 +409,91 @@ static int engine_step(struct engine *e)
 	stats_step_end(e);
 	e->now_ns = clock_ns();
 	sched_commit(&e->sched, &e->batch, e->now_ns - begin_ns);
-	ramp(e, e->now_ns - begin_ns);
+	ramp(e, &e->batch, e->now_ns - begin_ns);
 	mark(MARK_RAN);
 	return 0;
+}
+
+/* ---- a step ahead (core/ahead.h), where the backend computes beside us -- */
+
+/* Begin to compute @b, behind the step that may be under way. */
+static int submit(struct engine *e, struct batch *b)
+{
+	uint64_t now_ns = clock_ns();
+	int ret;
+
+	e->flight[e->nr_flights++] = (struct flight){ b, now_ns };
+	stats_submitted(e);
+	mark(MARK_STEP);
+	ret = e->be->submit(e->be, b);
+	if (ret)
+		return ret;
+	ahead_submitted(&e->sched, b);
+	return 0;
+}
+
+/* Wait for the oldest step under way, and commit what has come of it. */
+static int collect(struct engine *e)
+{
+	struct flight f = e->flight[0];
+	uint64_t elapsed_ns;
+	int ret = e->be->collect(e->be, f.batch);
+
+	if (ret)
+		return ret;
+	e->now_ns = clock_ns();
+	elapsed_ns = e->now_ns - f.begin_ns;
+	e->nr_flights--;
+	if (e->nr_flights) { /* it runs from now on */
+		e->flight[0] = e->flight[1];
+		e->flight[0].begin_ns = e->now_ns;
+	}
+	stats_collected(e);
+	ahead_collected(&e->sched, f.batch, elapsed_ns);
+	ramp(e, f.batch, elapsed_ns);
+	mark(MARK_RAN);
+	commit_outs(e, f.batch, true);
+	return 0;
+}
+
+/*
+ * Submit a step, and collect the one before it while that runs: the device has
+ * work while we have ours.  A step's tokens are taken as soon as it is done;
+ * where nothing is left to be planned, or it cannot be before that, at once.
+ */
+static int round_ahead(struct engine *e)
+{
+	struct batch *b = &e->batch;
+	uint32_t rows = 0;
+	int ret = 0;
+
+	if (e->nr_flights && e->flight[0].batch == b)
+		b = &e->other;
+	if (ahead_may_plan(&e->sched))
+		rows = sched_step(&e->sched, b);
+	if (rows)
+		ret = submit(e, b);
+	else if (!e->nr_flights)
+		return 0;
+	if (!ret && (!rows || e->nr_flights == 2))
+		ret = collect(e);
+	return ret ? ret : 1;
+}
+
+/* ---- a round ---------------------------------------------------------- */
+
+/* A step, where there is one, from its plan to its commits. */
+static int round_now(struct engine *e)
+{
+	int ret;
+
+	if (!sched_step(&e->sched, &e->batch))
+		return 0;
+	ret = engine_step(e);
+	if (ret)
+		return ret;
+	engine_commit(e);
+	return 1;
 }
 
 /* When to look again though nobody rings. */
@@ -405,23 +517,18 @@ static uint64_t next_ns(struct engine *e)
 /* One round; 1 where a step ran, 0 where nothing could, or -errno. */
 static int engine_round(struct engine *e)
 {
-	uint32_t rows;
 	int ret;
 
 	e->now_ns = clock_ns();
 	e->draining = shm_load(&e->board->draining);
 	serve_take(e);
 	sched_clock(&e->sched, e->now_ns);
-	rows = sched_step(&e->sched, &e->batch);
-	if (rows) {
-		ret = engine_step(e);
-		if (ret)
-			return ret;
-		engine_commit(e);
-	}
+	ret = e->be->submit ? round_ahead(e) : round_now(e);
+	if (ret < 0)
+		return ret;
 	engine_wake(e);
 	stats_gauges(e);
-	return rows > 0;
+	return ret;
 }
 
 int engine_run(const struct engine_options *opt, struct carrier *c,

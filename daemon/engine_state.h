@@ -36,6 +36,16 @@ struct engine {
 	struct worker *worker; /* NULL where vocab is */
 	struct sched sched;
 	struct batch batch;
+	/*
+	 * Of a backend that computes beside us (backend.h, submit): the batch
+	 * that takes turns with it, and the steps under way, the oldest first
+	 */
+	struct batch other;
+	struct flight {
+		struct batch *batch; /* borrowed */
+		uint64_t begin_ns;
+	} flight[2];
+	uint32_t nr_flights;
 	struct pool pool;
 	struct desk *desks;	  /* list of the open sessions' */
 	struct accounts accounts; /* of their tenants */

@@ -28,6 +28,7 @@ struct live {
 	struct stream st;
 	uint32_t place; /* in order[] */
 	bool text;	/* with the text worker */
+	uint64_t step;	/* the last that stats_submitted() found it in */
 };
 
 static_assert(offsetof(struct live, st.log_len) == 64, "one line a token");

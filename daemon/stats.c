@@ -2,6 +2,7 @@
 #include "daemon/stats.h"
 #include "daemon/board.h"
 #include "daemon/carrier.h"
+#include "daemon/core/ahead.h"
 #include "daemon/engine_state.h"
 #include "include/llm_shm.h"
 
@@ -15,21 +16,21 @@ void stats_begin(struct engine *e)
 	shm_store(&b->nr_rows, 0u);
 }
 
+static void put_row(struct board *b, uint32_t at, const struct glance *g)
+{
+	b->row[at].session = g->session;
+	b->row[at].stream = g->slot;
+	b->row[at].gen = g->gen;
+}
+
 void stats_step_begin(struct engine *e, uint64_t now_ns)
 {
 	struct board *b = e->board;
 	uint32_t i, nr = e->batch.nr_seqs;
 
-	if (nr > BOARD_MAX_ROWS)
-		nr = BOARD_MAX_ROWS;
 	/* the rows of the step before stand there still */
-	for (i = 0; i < nr && !e->batch.same_seqs; i++) {
-		const struct glance *g = &e->pool.glance[e->batch.tag[i]];
-
-		b->row[i].session = g->session;
-		b->row[i].stream = g->slot;
-		b->row[i].gen = g->gen;
-	}
+	for (i = 0; i < nr && !e->batch.same_seqs; i++)
+		put_row(b, i, &e->pool.glance[e->batch.tag[i]]);
 	shm_store(&b->nr_rows, nr);
 	shm_add(&b->step, 1);
 	shm_add(&b->info.steps, 1);
@@ -40,6 +41,56 @@ void stats_step_begin(struct engine *e, uint64_t now_ns)
 void stats_step_end(struct engine *e)
 {
 	shm_publish(&e->board->step_begin_ns, 0ull);
+}
+
+/* Those of the step before that live and are not in the newest as well. */
+static uint32_t put_older(struct engine *e, const struct batch *older,
+			  uint32_t at)
+{
+	struct board *b = e->board;
+	uint32_t i;
+
+	for (i = 0; i < older->nr_seqs; i++) {
+		uint64_t tag = older->tag[i];
+
+		if (!sched_is_live(&e->sched, ahead_seq(&e->sched, older, i)) ||
+		    e->pool.all[tag].step == b->step)
+			continue;
+		put_row(b, at++, &e->pool.glance[tag]);
+	}
+	return at;
+}
+
+void stats_submitted(struct engine *e)
+{
+	const struct batch *newest = e->flight[e->nr_flights - 1].batch;
+	struct board *b = e->board;
+	uint32_t nr = newest->nr_seqs, i;
+
+	shm_add(&b->step, 1);
+	shm_add(&b->info.steps, 1);
+	shm_store(&b->nr_rows, 0u); /* while they change they are nobody's */
+	for (i = 0; i < nr; i++) {
+		e->pool.all[newest->tag[i]].step = b->step;
+		put_row(b, i, &e->pool.glance[newest->tag[i]]);
+	}
+	if (e->nr_flights > 1)
+		nr = put_older(e, e->flight[0].batch, nr);
+	shm_publish(&b->nr_rows, nr);
+	shm_publish(&b->step_begin_ns, e->flight[0].begin_ns);
+}
+
+void stats_collected(struct engine *e)
+{
+	struct board *b = e->board;
+
+	if (!e->nr_flights) {
+		stats_step_end(e);
+		return;
+	}
+	/* the newest one's stand first */
+	shm_publish(&b->nr_rows, e->flight[0].batch->nr_seqs);
+	shm_publish(&b->step_begin_ns, e->flight[0].begin_ns);
 }
 
 void stats_commit(struct engine *e, uint32_t commits, uint64_t tokens)

@@ -18,6 +18,9 @@ void stats_begin(struct engine *e);
 /* The rows of the step that is about to run, for blame; and when it began. */
 void stats_step_begin(struct engine *e, uint64_t now_ns);
 void stats_step_end(struct engine *e);
+/* The same of steps under way: one was begun; the oldest has ended. */
+void stats_submitted(struct engine *e);
+void stats_collected(struct engine *e);
 /* A step is committed: words stored, and the tokens that they cover more. */
 void stats_commit(struct engine *e, uint32_t commits, uint64_t tokens);
 /* Its first token: @prompt tokens went in, @cached of them were found. */

@@ -34,6 +34,31 @@ else
 fi
 like "the engine has" "$(cat "/proc/$(engine)/maps")" libllm-cuda
 
+# streams of every kind at once, each as it was alone: rows of the next step are under way before it is known
+# that one ended; penalties wait for each token
+text=$(ask run --socket "$SOCK" --ids "5 6 7 8 9 10 11" -n 40 --ignore-eos --temperature 0; echo "$OUT")
+stop=${text:20:3}
+ways=("--temperature 0 --seed 1" "--temperature 0 --seed 1 -n 7" "--temperature 1.2 --seed 7 --top-p 0.9" "--temperature 0 --seed 1 --logprobs 2"
+	"--temperature 0 --seed 1 --repetition-penalty 1.3" "--temperature 0.7 --seed 3 --frequency-penalty 0.4 -n 23")
+way() { # I FORMAT
+	# shellcheck disable=SC2086
+	"$LLM" run --socket "$SOCK" --ids "5 6 7 8 9 10 11" -n 40 --ignore-eos --format "$2" ${ways[$1]}
+}
+stopped() {
+	"$LLM" run --socket "$SOCK" --ids "5 6 7 8 9 10 11" -n 40 --ignore-eos --temperature 0 --stop "$stop" --format text
+}
+for i in "${!ways[@]}"; do way "$i" json >"$TMP/alone$i" 2>&1; done
+for i in "${!ways[@]}"; do
+	way "$i" json >"$TMP/way$i" 2>&1 &
+	runs[i]=$!
+done
+stopped >"$TMP/stop" 2>&1 &
+wait "${runs[@]}" $!
+runs=()
+for i in "${!ways[@]}"; do is "in company: ${ways[i]}" "$(<"$TMP/way$i")" "$(<"$TMP/alone$i")"; done
+is "7 tokens are the first of 40" "$(way 1 ids)" "$(cut -d ' ' -f 1-7 <<<"$greedy")"
+is "a stop string ends before it" "$(<"$TMP/stop")" "${text%%"$stop"*}"
+
 # streams that are under way when their engine is killed
 for ((k = 1; k <= kills; k++)); do
 	before=$(engine)

@@ -11,6 +11,9 @@
  * token ids themselves as "KV", in the slots it is told to, and a sampled
  * token hashes what it reads back through the block table.  So a wrong slot,
  * table, position, history or a KV that was never computed changes the ids.
+ *
+ * With TOY_LATE it computes beside the engine: results are there when they are
+ * collected and not before, a step later than they are wanted.
  */
 #ifndef TESTS_RIG_H
 #define TESTS_RIG_H
@@ -37,10 +40,18 @@
 #define TOY_EOS	   299u
 #define TOY_SINGLE 256u /* ids below are bytes; from here on toy_piece[] */
 
+struct toy_flight {
+	const struct batch *batch;
+	struct batch_out *out; /* owned: what is to be told of it */
+	struct batch_alt *alt; /* owned */
+};
+
 struct toy {
 	struct backend be;
 	uint32_t *kv; /* [nr_blocks * KV_BLOCK] token ids, ~0 = never written */
 	uint64_t steps;
+	struct toy_flight flight[BACKEND_STEPS]; /* TOY_LATE: in turn */
+	uint64_t nr_submitted, nr_collected;
 };
 
 /* Knobs, for the next toy_open(). */
@@ -51,6 +62,7 @@ static const char *toy_piece[TOY_VOCAB - TOY_SINGLE]; /* of ids from 256 */
 static int toy_fail_at; /* run() fails at this step; 0 = never */
 static uint64_t toy_arith = 7;
 static uint64_t toy_noise; /* of runs in this process */
+static uint64_t toy_late;  /* rows of tokens that came late */
 static int toy_no_text;	   /* the next one has no pieces: ids only */
 
 static inline uint64_t toy_mix(uint64_t x)
@@ -141,6 +153,69 @@ static inline int toy_run(struct backend *be, struct batch *b)
 	return 0;
 }
 
+/* Of a token: what it has come to, where it is one of the step before. */
+static inline void toy_resolve(const struct toy *t, struct batch *b)
+{
+	const struct toy_flight *before;
+	uint32_t i;
+
+	for (i = 0; i < b->nr_tokens; i++) {
+		if (b->token[i] < BATCH_LATE)
+			continue;
+		if (t->nr_submitted != t->nr_collected + 1)
+			abort(); /* there is no step before it */
+		before = &t->flight[(t->nr_submitted - 1) % BACKEND_STEPS];
+		if (b->token[i] - BATCH_LATE >= before->batch->nr_outs)
+			abort();
+		b->token[i] = before->out[b->token[i] - BATCH_LATE].token;
+		toy_late++;
+	}
+}
+
+static inline int toy_submit(struct backend *be, struct batch *b)
+{
+	struct toy *t = (struct toy *)be;
+	struct toy_flight *f = &t->flight[t->nr_submitted % BACKEND_STEPS];
+	uint32_t i;
+	int ret;
+
+	if (t->nr_submitted - t->nr_collected == BACKEND_STEPS)
+		abort();
+	toy_resolve(t, b);
+	ret = toy_run(be, b);
+	if (ret)
+		return ret;
+	free(f->out);
+	free(f->alt);
+	f->batch = b;
+	f->out = malloc((b->nr_outs + 1) * sizeof(*f->out));
+	f->alt = malloc((b->nr_outs + 1) * sizeof(*f->alt));
+	for (i = 0; i < b->nr_outs; i++) {
+		f->out[i] = b->out[i];
+		f->alt[i] = *b->out[i].alt;
+		b->out[i].token = UINT32_MAX;
+	}
+	t->nr_submitted++;
+	return 0;
+}
+
+static inline int toy_collect(struct backend *be, struct batch *b)
+{
+	struct toy *t = (struct toy *)be;
+	struct toy_flight *f = &t->flight[t->nr_collected % BACKEND_STEPS];
+	uint32_t i;
+
+	if (t->nr_collected == t->nr_submitted || f->batch != b)
+		abort();
+	for (i = 0; i < b->nr_outs; i++) {
+		b->out[i].token = f->out[i].token;
+		b->out[i].logprob = f->out[i].logprob;
+		*b->out[i].alt = f->alt[i];
+	}
+	t->nr_collected++;
+	return 0;
+}
+
 static inline uint32_t toy_bytes(const struct backend *be, uint32_t token,
 				 uint8_t *buf)
 {
@@ -159,7 +234,14 @@ static inline uint32_t toy_bytes(const struct backend *be, uint32_t token,
 
 static inline void toy_close(struct backend *be)
 {
-	free(((struct toy *)be)->kv);
+	struct toy *t = (struct toy *)be;
+	uint32_t i;
+
+	for (i = 0; i < BACKEND_STEPS; i++) {
+		free(t->flight[i].out);
+		free(t->flight[i].alt);
+	}
+	free(t->kv);
 	free(be);
 }
 
@@ -185,6 +267,10 @@ static inline int toy_open(const struct backend_options *opt,
 		.piece = toy_no_text ? NULL : toy_bytes,
 		.close = toy_close,
 	};
+#ifdef TOY_LATE
+	t->be.submit = toy_submit;
+	t->be.collect = toy_collect;
+#endif
 	*ret = &t->be;
 	return 0;
 }

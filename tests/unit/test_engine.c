@@ -468,7 +468,7 @@ TEST(T29_a_step_that_fails_costs_nobody_a_token)
 	for (i = 0; i < 16; i++)
 		rig_ids(x, (uint16_t)i, prompt, 30, 60, i);
 	toy_fail_at = 7;
-	for (i = 0; i < 40 && rig_run(&R) == -EIO; i++)
+	for (i = 0; i < 80 && rig_run(&R) == -EIO; i++)
 		;
 	toy_fail_at = 0;
 	CHECK(i > 5);

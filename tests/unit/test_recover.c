@@ -320,7 +320,8 @@ static int script(struct rig *r, uint64_t deadline_ns)
 		client(k, learning);
 	if (S.bad[0])
 		return 1;
-	if (all_ended(0) && all_ended(1))
+	/* once it sleeps: nothing of theirs is under way any more */
+	if (deadline_ns && all_ended(0) && all_ended(1))
 		return 1;
 	S.idle = deadline_ns == UINT64_MAX ? S.idle + 1 : 0;
 	if (S.idle > (S.text ? 10000 : 100)) {
@@ -663,8 +664,11 @@ TEST(T9_another_arithmetic_goes_on_and_says_so)
 	toy_arith = 7;
 	CHECK_EQ(LLM_COMMIT_TAIL(rig_word(x, 0)), 20);
 	CHECK_EQ(rig_record(x, 0)->arith, 7);
+	/* 7 steps have run; where it looks late, 6 of them were seen */
 	CHECK_STR((const char *)rig_record(x, 0)->why,
-		  "another model or arithmetic goes on from token 7");
+		  toy_late ? "another model or arithmetic goes on from token 6"
+			   : "another model or arithmetic goes on from token "
+			     "7");
 	/* and where what is known does not fit any more: an end, not a crash */
 	rig_ids(x, 0, ids, 1, 400, 1);
 	CHECK_EQ(life(MARK_STEP, 8), -1);
