@@ -192,8 +192,9 @@ bool sched_expired(const struct sched *s, uint64_t now_ns, uint32_t *ret_id);
 uint64_t sched_next_deadline(const struct sched *s);
 
 /*
- * Fill @b (the same batch each time, or two in turn) with the next step.  Rows in it; 0 =
- * nothing can run until a call above changes that, and no commit is due.
+ * Fill @b (the same batch each time, or two in turn: ahead.h) with the next
+ * step.  Rows in it; 0 = nothing can run until a call above changes that, and
+ * no commit is due.
  */
 uint32_t sched_step(struct sched *s, struct batch *b);
 /* For commit: what each lower class has coming to it after such a step. */

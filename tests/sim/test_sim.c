@@ -185,7 +185,9 @@ static void run_lives(bool ahead)
 	const char *one = getenv("LLM_SIM_SEED");
 	const char *runs = getenv("LLM_SIM_RUNS");
 	uint64_t first = one ? strtoull(one, NULL, 0) : 1;
-	uint64_t nr = one ? 1 : runs ? strtoull(runs, NULL, 0) : 700, seed;
+	const char *quick = getenv("LLM_QUICK");
+	uint64_t usual = ahead && quick && *quick == '1' ? 200 : 700, seed;
+	uint64_t nr = one ? 1 : runs ? strtoull(runs, NULL, 0) : usual;
 	uint64_t rows = 0, preempts = 0, hits = 0, same = 0, late = 0, vain = 0;
 
 	signal(SIGABRT, on_abort);
