@@ -23,6 +23,9 @@
  *		}
  *	}
  *
+ * (A backend that computes beside us is given the next step before that:
+ * ahead.h.)
+ *
  * Every output of a step is answered by one append or finish before the next
  * step (of a score: finish after its last output).  To finish is allowed at
  * any time, between step and commit too: the outputs of a finished sequence
