@@ -69,7 +69,7 @@ static const struct size tiny = {
 	.prompt = { 20, 33 },
 	.rows = 20,
 	.max_logits = 4,
-	.runs = 1,
+	.runs = 3,
 };
 
 /* The model on the host, and the arrays of a step. */
@@ -89,7 +89,7 @@ static struct {
 	uint32_t *long_table; /* of a prompt */
 	uint32_t *token, *position, *slot, *query_start, *context_len;
 	uint32_t *out_row;
-	struct step_out *outs;
+	struct step_out *outs, *more_outs; /* of two steps under way */
 } H;
 
 static void *take(size_t n, size_t size)
@@ -199,6 +199,7 @@ static void make_arrays(void)
 	H.context_len = take(rows, 4);
 	H.out_row = take(rows, 4);
 	H.outs = take(rows, sizeof(*H.outs));
+	H.more_outs = take(rows, sizeof(*H.outs));
 }
 
 static double number_of(const char *name)
@@ -304,7 +305,7 @@ static uint32_t text(uint32_t pos)
 }
 
 /* A token of @nr sequences, all at @pos. */
-static void decode(const struct forward *f, uint32_t nr, uint32_t pos)
+static struct step decode_step(uint32_t nr, uint32_t pos)
 {
 	struct step s = base(nr, nr, nr);
 	uint32_t i;
@@ -322,6 +323,13 @@ static void decode(const struct forward *f, uint32_t nr, uint32_t pos)
 		H.context_len[i] = pos + 1;
 	}
 	H.query_start[nr] = nr;
+	return s;
+}
+
+static void decode(const struct forward *f, uint32_t nr, uint32_t pos)
+{
+	struct step s = decode_step(nr, pos);
+
 	CHECK_EQ(forward_run(f, &s, H.outs), 0);
 }
 
@@ -476,6 +484,43 @@ static bool measure_decode(const struct kind *k, const struct forward *f,
 	return ok;
 }
 
+/* The same steps once more, each begun before the last one is collected. */
+static bool measure_ahead(const struct kind *k, const struct forward *f,
+			  uint32_t nr, const uint32_t *said)
+{
+	struct step_out *outs[] = { H.outs, H.more_outs };
+	const struct size *z = H.size;
+	double begin = now_us(), us;
+	bool ok = true;
+	char shape[64];
+	uint32_t run, i;
+
+	for (run = 0; run <= z->runs; run++) {
+		struct step_out *before = outs[(run + 1) % 2];
+
+		if (run < z->runs) {
+			struct step s =
+				decode_step(nr, z->context + WARM + run);
+
+			if (!run) /* both ask the same */
+				memcpy(H.more_outs, H.outs,
+				       nr * sizeof(*H.outs));
+			CHECK_EQ(forward_begin(f, &s, outs[run % 2]), 0);
+		}
+		if (!run)
+			continue;
+		CHECK_EQ(forward_collect(f, before, nr), 0);
+		for (i = 0; i < nr; i++)
+			ok &= before[i].token == said[WARM + run - 1];
+	}
+	us = (now_us() - begin) / z->runs;
+	snprintf(shape, sizeof(shape), "\"b\":%u,\"context\":%u", nr,
+		 z->context);
+	tell(k, "step_decode_ahead", shape, &us, 1, nr, nr,
+	     (double)nr * z->context, (double)nr * z->context, ok);
+	return ok;
+}
+
 /* A prompt in steps of all rows; cut otherwise it says the same. */
 static bool measure_prefill(const struct kind *k, const struct forward *f,
 			    uint32_t n)
@@ -532,6 +577,7 @@ static void measure(const struct kind *k)
 	spread(&f);
 	for (i = 0; i < BATCHES && H.size->batch[i] && !over; i++) {
 		ok &= measure_decode(k, &f, H.size->batch[i], said);
+		ok &= measure_ahead(k, &f, H.size->batch[i], said);
 		over = H.end && time(NULL) >= H.end;
 	}
 	for (i = 0; i < PROMPTS && !over; i++) {
