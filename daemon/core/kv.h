@@ -65,8 +65,8 @@ int kv_alloc(struct kv *kv, uint32_t *ret_id);
 /* One more holder, of a held block or of a cached free one. */
 void kv_get(struct kv *kv, uint32_t id);
 /*
- * One holder less.  The last one returns the block to the free list: a cached
- * block to its far end; another loses its content (gen moves).
+ * One holder less.  The last one makes the block free: a cached one stands
+ * behind all others then; another loses its content (gen moves).
  */
 void kv_put(struct kv *kv, uint32_t id);
 
@@ -99,8 +99,8 @@ static inline bool kv_is(const struct kv *kv, uint32_t id, uint32_t gen)
 
 /*
  * Walk everything and compare with the counters: used + free + null block ==
- * all, each free block where it says it is.  NULL, or the first
- * thing that is wrong.  O(nr_blocks): for tests and debug builds.
+ * all, each free block where it says it is.  NULL, or the first thing that is
+ * wrong.  O(nr_blocks): for tests and debug builds.
  */
 const char *kv_check(const struct kv *kv);
 

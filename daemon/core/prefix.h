@@ -7,10 +7,10 @@
  * holds these ids.  A block's first child hangs on it by name, so that to
  * follow or to extend a line of tokens takes no hash: it is the only child of
  * nearly every block.  The others, and those of a root, are found under
- * SipHash-2-4(key; parent, 16 ids).  The hash only finds: a hit is a
- * block whose 16 token ids and whose parent are equal.  So a collision is a
- * miss and no answer ever rests on a hash; the hash needs to withstand
- * flooding only, hence the key.
+ * SipHash-2-4(key; parent, 16 ids).  The hash only finds: a hit is a block
+ * whose 16 token ids and whose parent are equal.  So a collision is a miss and
+ * no answer ever rests on a hash; the hash needs to withstand flooding only,
+ * hence the key.
  *
  * The root of a place is a domain: who may share, and the adapter, exactly
  * compared too.  Blocks are shared inside a domain only; a domain is a tenant's,
@@ -74,7 +74,7 @@ struct prefix_domain {
 	uint32_t users;	     /* sequences that have it */
 	uint32_t nr_entries; /* blocks of it that are indexed as first blocks */
 	uint32_t gen;	     /* +1 when it is given up */
-	uint32_t next;	     /* in its hash chain, or on the free list */
+	uint32_t next;	     /* in its hash chain, or of the unused */
 };
 
 struct prefix {
