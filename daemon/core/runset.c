@@ -334,7 +334,7 @@ void runset_retire(struct runset *r, uint32_t id)
 	runset_hold(r, id, true);
 }
 
-static struct victim_view view(const struct runset *r)
+struct victim_view runset_view(const struct runset *r)
 {
 	return (struct victim_view){
 		.seqs = r->seqs,
@@ -391,7 +391,7 @@ int runset_grow(struct runset *r, uint32_t id)
 		if (!take_block(r, q))
 			continue;
 		assert(!r->frozen); /* runset_can_grow() */
-		v = view(r);
+		v = runset_view(r);
 		victim = victim_choose(&v, id, VICTIM_GROW);
 		if (victim == SEQ_NONE)
 			victim = id;
@@ -402,10 +402,9 @@ int runset_grow(struct runset *r, uint32_t id)
 	return 0;
 }
 
-/* ---- admission ---- */
+/* ---- moves ---- */
 
-/* The table length that @q can count on once it is in. */
-static uint32_t promise_for(const struct seq *q)
+uint32_t runset_promise(const struct seq *q)
 {
 	uint32_t spare = 1, most = q->max_len - q->known, shift;
 
@@ -416,81 +415,7 @@ static uint32_t promise_for(const struct seq *q)
 	return seq_blocks(q->known + (spare < most ? spare : most));
 }
 
-/*
- * Is a sequence of the same domain about to index the very block that @q
- * misses first?  Then waiting costs less than computing it twice, and the
- * block is held once.  Never across domains: to wait for a block is to learn
- * that somebody computes it.  Nor for a lower class: that may take long.
- */
-static bool has_twin(const struct runset *r, const struct seq *q,
-		     uint32_t nr_hit, const struct prefix_pos *pos)
-{
-	const uint32_t *ids = q->ids + nr_hit * KV_BLOCK;
-	uint32_t i;
-
-	if (q->score || q->domain == PREFIX_NONE ||
-	    (nr_hit + 1) * KV_BLOCK > q->known)
-		return false;
-	for (i = 0; i < r->max_running; i++) {
-		const struct seq *x;
-
-		if (r->running[i] == SEQ_NONE)
-			continue;
-		x = &r->seqs[r->running[i]];
-		if (x->state == SEQ_FILL && x->domain == q->domain &&
-		    !x->held && !x->dead && x->cls <= q->cls &&
-		    x->pos.parent == pos->parent &&
-		    x->pos.parent_gen == pos->parent_gen &&
-		    x->nr_indexed == nr_hit &&
-		    (nr_hit + 1) * KV_BLOCK <= seq_goal(x) &&
-		    !memcmp(x->ids + nr_hit * KV_BLOCK, ids, KV_BLOCK * 4))
-			return true;
-	}
-	return false;
-}
-
-/* Lower classes always keep one slot each, if they have work. */
-static bool slot_for(const struct runset *r, const struct seq *q)
-{
-	uint32_t kept = 0, c;
-
-	for (c = q->cls + 1u; c < NR_CLASSES; c++)
-		kept += r->tenants.nr_wanting[c] && !r->class_running[c];
-	/* the floor is for machines that have room for it */
-	if (r->max_running <= NR_CLASSES)
-		kept = 0;
-	return r->nr_running + kept < r->max_running;
-}
-
-/* Does anyone run who is not held (those give way at once)? */
-static bool someone_runs(const struct runset *r)
-{
-	uint32_t i, seen = 0;
-
-	for (i = 0; seen < r->nr_running; i++) {
-		if (r->running[i] == SEQ_NONE)
-			continue;
-		if (!r->seqs[r->running[i]].held)
-			return true;
-		seen++;
-	}
-	return false;
-}
-
-/* What the pool lacks to admit @q with these hits; 0 = nothing. */
-static uint32_t lacking(const struct runset *r, const struct seq *q,
-			uint32_t nr_hit, uint32_t nr_hit_free)
-{
-	uint32_t need = promise_for(q) - nr_hit + nr_hit_free;
-	uint32_t have = r->kv.nr_free - r->reserved;
-
-	/* alone it is always let in: runset_add()'s caller saw to that */
-	if (someone_runs(r))
-		need += r->watermark;
-	return need > have ? need - have : 0;
-}
-
-static void start(struct runset *r, uint32_t id, uint32_t nr_hit,
+void runset_start(struct runset *r, uint32_t id, uint32_t nr_hit,
 		  const struct prefix_pos *pos)
 {
 	struct seq *q = &r->seqs[id];
@@ -506,7 +431,7 @@ static void start(struct runset *r, uint32_t id, uint32_t nr_hit,
 	memcpy(q->table, r->match, nr_hit * sizeof(*q->table));
 	seq_take_hits(q, &r->prefix, nr_hit, pos);
 	r->class_blocks[q->cls] += nr_hit;
-	q->promise = promise_for(q);
+	q->promise = runset_promise(q);
 	r->reserved += promised(q);
 	while (q->nr_table < seq_blocks(q->known))
 		take_block(r, q);
@@ -523,64 +448,6 @@ static void start(struct runset *r, uint32_t id, uint32_t nr_hit,
 		q->cached_len = paid_hits;
 	set_state(r, q, SEQ_FILL, false);
 	enlist(r, id);
-}
-
-/*
- * Was it refused for want of blocks, and has nobody given any back since?
- * Then it need not be looked for in the index again, which for a long prompt
- * that waits would cost more each step than the rest of the schedule.
- */
-static bool still_blocked(const struct runset *r, const struct seq *q)
-{
-	uint32_t c;
-
-	for (c = q->cls + 1u; c < NR_CLASSES; c++)
-		if (r->class_running[c])
-			return false; /* there may be a victim this time */
-	return q->tried == r->nr_returns;
-}
-
-enum runset_answer runset_admit(struct runset *r, uint32_t id)
-{
-	struct seq *q = &r->seqs[id];
-	struct prefix_pos pos = { 0, 0 };
-	struct victim_view v = view(r);
-	uint32_t nr_hit, nr_free, lack, victim;
-
-	if (still_blocked(r, q))
-		return RUNSET_NO_BLOCKS;
-	q->tried = 0;
-	nr_hit = seq_match(q, &r->prefix, r->match, &pos, &nr_free);
-	if (has_twin(r, q, nr_hit, &pos))
-		return RUNSET_TWIN;
-	while (!slot_for(r, q)) {
-		victim = victim_choose(&v, id, VICTIM_SLOT);
-		r->wanted |= r->frozen && victim != SEQ_NONE;
-		if (r->frozen || victim == SEQ_NONE)
-			return RUNSET_NO_SLOT;
-		runset_preempt(r, victim);
-		/* its blocks may be among our hits: count the free ones anew */
-		nr_hit = seq_match(q, &r->prefix, r->match, &pos, &nr_free);
-	}
-	lack = lacking(r, q, nr_hit, nr_free);
-	if (lack && victim_blocks(&v, id, VICTIM_BLOCKS) < lack) {
-		q->tried = r->nr_returns;
-		return RUNSET_NO_BLOCKS;
-	}
-	if (lack && r->frozen) {
-		r->wanted = true;
-		return RUNSET_NO_BLOCKS;
-	}
-	while (lack) {
-		victim = victim_choose(&v, id, VICTIM_BLOCKS);
-		if (victim == SEQ_NONE)
-			return RUNSET_NO_BLOCKS;
-		runset_preempt(r, victim);
-		nr_hit = seq_match(q, &r->prefix, r->match, &pos, &nr_free);
-		lack = lacking(r, q, nr_hit, nr_free);
-	}
-	start(r, id, nr_hit, &pos);
-	return RUNSET_ADMITTED;
 }
 
 void runset_pop(struct runset *r, uint32_t id)

@@ -29,6 +29,7 @@
 #include "daemon/core/kv.h"
 #include "daemon/core/prefix.h"
 #include "daemon/core/tenant.h"
+#include "daemon/core/victim.h"
 
 struct seq;
 
@@ -88,14 +89,16 @@ void runset_remove(struct runset *r, uint32_t id);
 /* Out of the order of service, or back into it. */
 void runset_hold(struct runset *r, uint32_t id, bool hold);
 
-enum runset_answer {
-	RUNSET_ADMITTED,
-	RUNSET_NO_SLOT,
-	RUNSET_NO_BLOCKS,
-	RUNSET_TWIN, /* another one is computing its next block right now */
-};
-/* Try to move it from WAIT to FILL; may displace lower classes. */
-enum runset_answer runset_admit(struct runset *r, uint32_t id);
+/* What the choice of a victim looks at (victim.h). */
+struct victim_view runset_view(const struct runset *r);
+/* The table length that @q can count on once it is in. */
+uint32_t runset_promise(const struct seq *q);
+/*
+ * From WAIT to FILL, with the first @nr_hit blocks of match[], behind which is
+ * @pos.  That there are a slot and blocks for it is entry.c's word.
+ */
+void runset_start(struct runset *r, uint32_t id, uint32_t nr_hit,
+		  const struct prefix_pos *pos);
 /* From FILL or DECODE back to WAIT, without its blocks. */
 void runset_preempt(struct runset *r, uint32_t id);
 /*

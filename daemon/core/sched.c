@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "daemon/core/entry.h"
+
 /* The floors: hundredths of the tokens that go to a class whatever happens. */
 static const int64_t floor_percent[NR_CLASSES] = { 0, 5, 1 };
 
@@ -358,10 +360,10 @@ static bool let_in(struct sched *s, struct tenant *t, uint32_t id,
 		t->shut[q->cls] = s->pass;
 		return false;
 	}
-	switch (runset_admit(r, id)) {
-	case RUNSET_ADMITTED:
+	switch (entry_admit(r, id)) {
+	case ENTRY_ADMITTED:
 		return true;
-	case RUNSET_TWIN:
+	case ENTRY_TWIN:
 		if (s->nr_skipped < MAX_SKIPPED) {
 			runset_pop(r, id);
 			s->skipped[s->nr_skipped++] = id;
@@ -369,8 +371,8 @@ static bool let_in(struct sched *s, struct tenant *t, uint32_t id,
 			t->shut[q->cls] = s->pass;
 		}
 		return false;
-	case RUNSET_NO_SLOT:
-	case RUNSET_NO_BLOCKS:
+	case ENTRY_NO_SLOT:
+	case ENTRY_NO_BLOCKS:
 		shut(s, t, q->cls, q->known, gate);
 	}
 	return false;
