@@ -390,7 +390,8 @@ static int open_ops(struct model *m, const struct backend_options *opt,
 		.max_rows = opt->max_tokens_per_step ? opt->max_tokens_per_step
 						     : DEFAULT_ROWS,
 		.max_seqs = opt->max_seqs ? opt->max_seqs : DEFAULT_SEQS,
-		.max_logits = MODEL_MAX_LOGITS,
+		.max_logits = opt->library ? MODEL_DEVICE_LOGITS
+					   : MODEL_MAX_LOGITS,
 		.max_context = opt->max_context ? opt->max_context
 						: m->checkpoint.arch.context,
 		.threads = opt->threads,
@@ -401,6 +402,8 @@ static int open_ops(struct model *m, const struct backend_options *opt,
 	struct kvsize size;
 	int ret;
 
+	if (limits.max_logits > limits.max_rows)
+		limits.max_logits = limits.max_rows;
 	shape_from(&shape, &m->checkpoint.arch);
 	shape.kv = kv_type(m, opt->kv);
 	shape.weights = (enum weight_use)opt->weights;

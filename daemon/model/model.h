@@ -8,7 +8,7 @@
  * 512), max_seqs (0 = 64), threads, ops, weights_file, progress; with a library
  * also device, gpu_memory, gpu_share, weights.  kvsize.h says how the pool
  * is sized, gpusize.h what a GPU has for it.  At most MODEL_MAX_LOGITS rows of
- * logits are in memory at once.
+ * logits are in memory at once, of a device MODEL_DEVICE_LOGITS.
  */
 #ifndef MODEL_MODEL_H
 #define MODEL_MODEL_H
@@ -17,11 +17,16 @@ struct backend;
 struct forward;
 
 #define MODEL_MAX_LOGITS 64u
+/*
+ * A device reads the head's weights anew for each portion: Llama 3 8B's are a
+ * gigabyte, and a step of 256 rows would read it four times.
+ */
+#define MODEL_DEVICE_LOGITS 256u
 
 /*
  * The forward pass under @be, which model_open() made; borrowed.  After run()
- * its ctx holds the logits of the last MODEL_MAX_LOGITS-portion of outputs:
- * output i is row i % MODEL_MAX_LOGITS of OPS_LOGITS (ops->peek).
+ * its ctx holds the logits of the last portion of outputs: output i is row
+ * i % max_logits of OPS_LOGITS (ops->peek).
  */
 const struct forward *model_forward(const struct backend *be);
 

@@ -187,17 +187,15 @@ static inline void drive_run(struct drive *d)
 	CHECK_EQ(d->be->run(d->be, &d->batch), 0);
 }
 
-/* Logits of output @o of the step just run, one of its last 64. */
+/* Logits of output @o of the step just run, one of its last portion. */
 static inline void drive_logits(struct drive *d, const struct batch_out *o,
 				float *logits)
 {
 	const struct forward *f = model_forward(d->be);
 	uint32_t i = (uint32_t)(o - d->batch.out);
 
-	CHECK(i / MODEL_MAX_LOGITS ==
-	      (d->batch.nr_outs - 1) / MODEL_MAX_LOGITS);
-	CHECK_EQ(f->ops->peek(f->ctx, OPS_LOGITS, i % MODEL_MAX_LOGITS, 1,
-			      logits),
+	CHECK(i / f->max_logits == (d->batch.nr_outs - 1) / f->max_logits);
+	CHECK_EQ(f->ops->peek(f->ctx, OPS_LOGITS, i % f->max_logits, 1, logits),
 		 0);
 }
 
