@@ -367,6 +367,8 @@ TEST(draining_has_a_limit_and_a_second_signal_has_none)
 	start();
 	CHECK_EQ(raw_open(&r, sock), 0);
 	submit(&r, 0, 1u << 20);
+	/* begun: else it may be refused, and there is nothing to wait for */
+	UNTIL(LLM_COMMIT_TAIL(raw_peek(&r, 0)) > 0);
 	t0 = raw_now();
 	CHECK_EQ(stop_by(SIGTERM), 0);
 	CHECK(raw_now() - t0 >= 50 * MS);
