@@ -113,7 +113,6 @@ void ahead_collected(struct sched *s, const struct batch *b,
 	uint32_t i;
 
 	assert(!s->under_way && s->nr_ahead);
-	tenants_settle(&s->run.tenants);
 	for (i = 0; i < b->nr_seqs; i++)
 		collected(s, ahead_seq(s, b, i));
 	s->budget.rows = s->ahead[0].rows;

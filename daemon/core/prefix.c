@@ -21,6 +21,7 @@
 
 static_assert(sizeof(struct prefix_tokens) == KV_BLOCK * 4,
 	      "an entry holds a block's tokens");
+
 static uint32_t hash(const struct prefix *p, const void *data, size_t size)
 {
 	uint8_t digest[crypto_shorthash_BYTES];

@@ -494,6 +494,22 @@ static const char *check_seq(const struct runset *r, const struct seq *q,
 	return NULL;
 }
 
+/* Is who is growing listed, and once? */
+static const char *check_growing(const struct runset *r)
+{
+	uint32_t listed = 0, flagged = 0, c, i;
+
+	for (c = 0; c < NR_CLASSES; c++) {
+		listed += r->nr_growing[c];
+		for (i = 0; i < r->nr_growing[c]; i++)
+			if (!r->seqs[r->growing[c][i]].growing)
+				return "one is listed that is not growing";
+	}
+	for (i = 0; i < r->max_seqs; i++)
+		flagged += r->seqs[i].growing;
+	return listed == flagged ? NULL : "one that is growing is not listed";
+}
+
 const char *runset_check(const struct runset *r)
 {
 	uint32_t *refs = calloc(r->kv.nr_blocks, sizeof(*refs));
@@ -502,6 +518,7 @@ const char *runset_check(const struct runset *r)
 
 	bad = bad ? bad : kv_check(&r->kv);
 	bad = bad ? bad : prefix_check(&r->prefix);
+	bad = bad ? bad : check_growing(r);
 	for (i = 0; i < r->max_seqs && !bad; i++) {
 		const struct seq *q = &r->seqs[i];
 

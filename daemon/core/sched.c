@@ -72,23 +72,18 @@ int sched_set_tenant(struct sched *s, uint64_t tenant, uint32_t weight,
 		     uint32_t rate)
 {
 	uint32_t t;
-	int ret;
-
-	tenants_settle(&s->run.tenants);
-	ret = tenant_get(&s->run.tenants, tenant, &t);
+	int ret = tenant_get(&s->run.tenants, tenant, &t);
 
 	return ret ? ret : tenant_set(&s->run.tenants, t, weight, rate);
 }
 
 void sched_clock(struct sched *s, uint64_t now_ns)
 {
-	tenants_settle(&s->run.tenants);
 	tenants_clock(&s->run.tenants, now_ns);
 }
 
 uint64_t sched_next_rate(struct sched *s)
 {
-	tenants_settle(&s->run.tenants);
 	return tenants_ready_ns(&s->run.tenants);
 }
 
@@ -153,7 +148,6 @@ int sched_add(struct sched *s, const struct sched_request *req,
 		return ret;
 	if (s->run.free_seq == SEQ_NONE)
 		return -EAGAIN;
-	tenants_settle(&s->run.tenants);
 	ret = tenant_get(&s->run.tenants, req->tenant, &q.tenant);
 	if (ret)
 		return ret;
@@ -171,7 +165,6 @@ void sched_finish(struct sched *s, uint32_t id)
 	struct seq *q = &s->run.seqs[id];
 
 	assert(q->state != SEQ_FREE && !q->dead);
-	tenants_settle(&s->run.tenants);
 	if (s->under_way && q->planned)
 		q->dead = true; /* the step still writes to its blocks */
 	else if (q->flights)
@@ -182,7 +175,6 @@ void sched_finish(struct sched *s, uint32_t id)
 
 void sched_hold(struct sched *s, uint32_t id, bool hold)
 {
-	tenants_settle(&s->run.tenants);
 	runset_hold(&s->run, id, hold);
 }
 

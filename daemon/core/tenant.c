@@ -110,6 +110,7 @@ int tenant_get(struct tenants *t, uint64_t key, uint32_t *ret_tenant)
 
 	if (!tenant_find(t, key, ret_tenant))
 		return 0;
+	tenants_settle(t);
 	i = t->nr < t->max ? t->nr++ : forget_one(t);
 	if (i == TENANT_NONE)
 		return -EAGAIN;
@@ -201,6 +202,7 @@ int tenant_set(struct tenants *t, uint32_t tenant, uint32_t weight,
 
 	if (weight < 1 || weight > TENANT_WEIGHT_MAX)
 		return -EINVAL;
+	tenants_settle(t); /* by the weight of then */
 	if (x->weight != weight)
 		set_weight(x, weight);
 	t->nr_rated += (rate != 0) - (x->rate != 0);
@@ -216,6 +218,7 @@ void tenants_clock(struct tenants *t, uint64_t now_ns)
 {
 	uint32_t i, left = t->nr_rated;
 
+	tenants_settle(t);
 	t->now_ns = now_ns;
 	for (i = 0; left && i < t->nr; i++) {
 		struct tenant *x = &t->all[i];
@@ -234,6 +237,7 @@ uint64_t tenants_ready_ns(struct tenants *t)
 	uint64_t min = UINT64_MAX, ns;
 	uint32_t i;
 
+	tenants_settle(t);
 	for (i = 0; t->nr_throttled && i < t->nr; i++) {
 		struct tenant *x = &t->all[i];
 
@@ -254,6 +258,7 @@ void tenant_want(struct tenants *t, uint32_t tenant, enum sched_class cls)
 
 	if (x->nr_wanting[cls]++)
 		return;
+	tenants_settle(t);
 	floor = t->nr_wanting[cls] ? lowest(t, cls) : t->vt_left[cls];
 	x->vt[cls] = x->vt[cls] > floor ? x->vt[cls] : floor;
 	x->at[cls] = t->nr_wanting[cls];
@@ -268,6 +273,7 @@ void tenant_unwant(struct tenants *t, uint32_t tenant, enum sched_class cls)
 	assert(x->nr_wanting[cls] > 0);
 	if (--x->nr_wanting[cls])
 		return;
+	tenants_settle(t);
 	last = t->wanting[cls][--t->nr_wanting[cls]];
 	t->wanting[cls][x->at[cls]] = last;
 	t->all[last].at[cls] = x->at[cls];

@@ -139,7 +139,8 @@ static inline void tenant_count(struct tenants *t, uint32_t tenant, uint32_t nr)
 void tenants_settle(struct tenants *t);
 /*
  * An output token of it: charged by tenants_settle(), at once for a row of
- * them.  Nothing else may be asked of tenants before that.
+ * them.  Whatever here writes by the counters settles first; who reads them,
+ * tenant_next() too, does so before.
  */
 static inline void tenant_output(struct tenants *t, uint32_t tenant,
 				 enum sched_class cls)

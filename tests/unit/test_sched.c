@@ -702,6 +702,23 @@ TEST(prompt_output_and_hits_are_charged_once_and_recomputation_never)
 	end();
 }
 
+TEST(output_is_charged_before_the_next_step_is_planned)
+{
+	const struct tenants *t = &rig.s.run.tenants;
+	uint64_t served;
+	uint32_t at;
+
+	begin(200, 64);
+	rig_go(&rig, 1, 1, 10, 5);
+	CHECK_EQ(tenant_find(t, 1, &at), 0);
+	rig_step(&rig);
+	served = t->all[at].served;
+	CHECK_EQ(t->due, 1);
+	CHECK_EQ(sched_step(&rig.s, &rig.b), 1);
+	CHECK_EQ(t->all[at].served, served + COST_DECODE);
+	end();
+}
+
 TEST(T36_a_score_never_takes_a_cached_block_and_judges_every_token)
 {
 	struct rig_stream *st;

@@ -192,3 +192,62 @@ TEST(the_lowest_counter_of_those_not_blocked_is_next)
 	CHECK_EQ(tenant_next(&tab, 1, 1), TENANT_NONE);
 	tenants_deinit(&tab);
 }
+
+/* Of output tokens, 20 tenths of a token each. */
+TEST(output_tokens_that_are_due_count_for_whoever_asks)
+{
+	const enum sched_class cls = CLASS_INTERACTIVE;
+	uint64_t one = 20ull * (TENANT_VT / TENANT_WEIGHT), was;
+	uint32_t a, b, i;
+
+	CHECK_EQ(tenants_init(&tab, 2), 0);
+	a = get(1);
+	b = get(2);
+	tab.all[a].nr_seqs = tab.all[b].nr_seqs = 1;
+	/* two tenants, two classes: each its own */
+	for (i = 0; i < 3; i++) {
+		tenant_output(&tab, a, cls);
+		tenant_output(&tab, b, cls);
+		tenant_output(&tab, b, CLASS_BATCH);
+	}
+	tenants_settle(&tab);
+	CHECK_EQ(tab.all[a].vt[cls], 3 * one);
+	CHECK_EQ(tab.all[b].vt[cls], 3 * one);
+	CHECK_EQ(tab.all[b].vt[CLASS_BATCH], 3 * one);
+	CHECK_EQ(tab.all[b].served, 6 * 20);
+	/* by the weight that it had then */
+	tenant_output(&tab, a, cls);
+	CHECK_EQ(set(1, 2 * TENANT_WEIGHT, 0), 0);
+	CHECK_EQ(tab.all[a].vt[cls], 4 * one);
+	/* who comes is lifted to where the other is now, */
+	tenant_want(&tab, a, cls);
+	tenant_output(&tab, a, cls);
+	was = tab.all[a].vt[cls];
+	tenant_want(&tab, b, cls);
+	CHECK(tab.all[a].vt[cls] > was);
+	CHECK_EQ(tab.all[b].vt[cls], tab.all[a].vt[cls]);
+	/* or to where the last one left off */
+	tenant_unwant(&tab, b, cls);
+	tenant_output(&tab, a, cls);
+	tenant_unwant(&tab, a, cls);
+	CHECK_EQ(tab.vt_left[cls], tab.all[a].vt[cls]);
+	CHECK(tab.vt_left[cls] > tab.all[b].vt[cls]);
+	/* against its rate, and in the second in which they came out */
+	CHECK_EQ(set(1, TENANT_WEIGHT, 2), 0);
+	tenants_clock(&tab, 1);
+	for (i = 0; i < 5; i++)
+		tenant_output(&tab, a, cls);
+	tenants_clock(&tab, 2);
+	CHECK_EQ(tab.nr_throttled, 1);
+	was = tenants_ready_ns(&tab);
+	tenant_output(&tab, a, cls);
+	CHECK(tenants_ready_ns(&tab) > was);
+	/* and never for who has its place afterwards */
+	tenant_output(&tab, b, cls);
+	tab.all[b].nr_seqs = 0;
+	CHECK_EQ(get(3), b);
+	CHECK_EQ(tab.all[b].served, 0);
+	tenants_settle(&tab);
+	CHECK_EQ(tab.all[b].served, 0);
+	tenants_deinit(&tab);
+}
