@@ -558,7 +558,7 @@ KTEST(K14_32, "an id that was used means nothing any more")
 
 KTEST(K14_38, "opening races with loading and unloading")
 {
-	long i, rounds = kt_rounds(15), opened = 0;
+	long i, rounds = kt_rounds(15);
 	atomic_bool *stop = mmap(NULL, 4096, PROT_READ | PROT_WRITE,
 				 MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	atomic_long *hits = (atomic_long *)(stop + 64);
@@ -574,16 +574,15 @@ KTEST(K14_38, "opening races with loading and unloading")
 			}
 		_exit(0);
 	}
-	for (i = 0; i < rounds; i++) {
+	/* on until one got in, or the test's time limit ends it */
+	for (i = 0; i < rounds || !atomic_load(hits); i++) {
 		CHECK(host_unload());
 		CHECK(host_insmod("/llm.ko", "") == 0);
 		usleep(20000);
 	}
 	atomic_store(stop, true);
 	CHECK_EQ(side_wait(pid), 0);
-	opened = atomic_load(hits);
-	printf("# %ld sessions in between\n", opened);
-	CHECK(opened > 0);
+	printf("# %ld sessions in between\n", atomic_load(hits));
 }
 
 KTEST(K14_43, "the last stream is served, the one behind it refused")
