@@ -23,6 +23,10 @@ static int check_weight(const struct weight *w, const char *name, uint32_t rows,
 			"%s: %s packs %u numbers, %u columns do not divide",
 			name, weight_formats[w->type].name,
 			weight_formats[w->type].block, cols);
+	if (w->type == WEIGHT_INT8 && cols > OPS_INT8_COLS)
+		return err_set(err, -EINVAL,
+			       "%s: INT8 adds up %u columns at most, found %u",
+			       name, OPS_INT8_COLS, cols);
 	if (w->row_stride < weight_row_bytes(w->type, cols))
 		return err_set(err, -EINVAL, "%s: rows of %zu bytes are short",
 			       name, w->row_stride);

@@ -32,6 +32,9 @@
  *		codes 0x7f and 0xff, elsewhere NaN, do not occur (and are 480)
  *	INT4	d f32, zero u8, 0[3], code u4[128]: minimum -zero * d
  *
+ * and INT8 (W8A8), where a whole row has one scale: d f32, then a code i8 a
+ * number, as many as there are columns.
+ *
  * A new type is one row here, one function that splits a block, one that packs
  * it, and its tile in the op sets that want speed.
  */
@@ -60,6 +63,7 @@ enum weight_type {
 	WEIGHT_IQ4_NL,
 	WEIGHT_MXFP4,
 	WEIGHT_INT4,
+	WEIGHT_INT8,
 	NR_WEIGHT_TYPES
 };
 
@@ -74,23 +78,25 @@ struct weight_format {
 	uint32_t block;	  /* numbers that are packed together; 1 = none */
 	uint32_t block_bytes;
 	/*
-	 * @n numbers (a multiple of block) from @src, of any alignment, as
-	 * F32: exact for the plain types, bit for bit ggml's for the others.
+	 * @n numbers (a multiple of block; of INT8 a whole row) from @src, of
+	 * any alignment, as F32: exact for the plain types, bit for bit ggml's
+	 * for its own.
 	 */
 	void (*unpack)(const void *src, float *dst, size_t n);
 	/*
 	 * The opposite, to @dst of any alignment; nearest even for the plain
 	 * types, gguf-py's bytes for Q8_0, Q4_0, Q4_1, Q5_0, Q5_1 and MXFP4,
-	 * the largest number at the end of the codes for FP8 and INT4, for the
-	 * rest a search for the least squared error.  Every number must be
-	 * finite.
+	 * the largest number at the end of the codes for FP8, INT4 and INT8,
+	 * for the rest a search for the least squared error.  Every number must
+	 * be finite.
 	 */
 	void (*pack)(const float *src, void *dst, size_t n);
-	/* packed types only: one block, of any alignment, into *ret */
+	/* types of blocks only: one, of any alignment, into *ret */
 	void (*split)(const void *block, struct packed *ret);
 	uint8_t run;	 /* numbers of a scale: 16 or 32 */
 	uint8_t has_min; /* whether min[] is added */
 	uint8_t wide;	 /* multiplied with 16-bit activations (ops.h, P2) */
+	uint8_t head;	 /* bytes before the numbers of a row */
 };
 
 extern const struct weight_format weight_formats[NR_WEIGHT_TYPES];
@@ -130,7 +136,7 @@ static inline size_t weight_row_bytes(enum weight_type type, uint32_t cols)
 {
 	const struct weight_format *f = &weight_formats[type];
 
-	return (size_t)cols / f->block * f->block_bytes;
+	return f->head + (size_t)cols / f->block * f->block_bytes;
 }
 
 /* Row @row as F32. */

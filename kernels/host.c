@@ -229,7 +229,7 @@ static const uint8_t packed_version[NR_WEIGHT_TYPES] = {
 	[WEIGHT_Q5_0] = 1, [WEIGHT_Q5_1] = 1,	[WEIGHT_Q2_K] = 1,
 	[WEIGHT_Q3_K] = 1, [WEIGHT_Q4_K] = 1,	[WEIGHT_Q5_K] = 1,
 	[WEIGHT_Q6_K] = 1, [WEIGHT_IQ4_NL] = 1, [WEIGHT_MXFP4] = 1,
-	[WEIGHT_INT4] = 1,
+	[WEIGHT_INT4] = 1, [WEIGHT_INT8] = 1,
 };
 
 uint64_t host_arith_of(const struct ops_ctx *ctx)

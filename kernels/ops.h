@@ -62,7 +62,7 @@
  * F8  bias: dot + b; residual: x + (that).
  * F9  choosing and judging tokens: struct sampler, score.
  *
- * Where a matrix is packed (formats.h), P1 and P2 stand in place of F2 for its
+ * Where a matrix is packed (formats.h), P1 to P3 stand in place of F2 for its
  * products; everything else stays, and the embedding takes the number as it is
  * unpacked.  The id is then another: arith_of().
  *
@@ -79,6 +79,10 @@
  *       acc = fma(m, s * F32(sum of codes), acc)     where the type has_min
  *     w and m are products of an F16 and a small integer: exact; of INT4 w is
  *     its F32, m = -(w * zero), rounded once (and exact where w has 19 bits).
+ * P3  INT8 (W8A8) has one scale w a row, and the input, found as in P1 over the
+ *     whole row with L = 127, one scale s; the sum of products is exact in 32
+ *     bits up to OPS_INT8_COLS columns:
+ *       dot = (F32(sum of products) * s) * w
  *
  * K1  With KV_Q8 a head's key or value is head_dim codes of 8 bits and a
  *     scale, found as in P1 over the whole head with L = 127.  In F6 then,
@@ -108,6 +112,7 @@ struct ops_ctx; /* an op set's own; made by open(), ended by close() */
 #define OPS_LATE	 0x80000000u /* in step.token */
 #define OPS_ARITH_F32	 0x6c6c6d2d66333201ull /* "llm-f32", version 1 */
 #define OPS_PACKED_LEAST 0x1p-100f	       /* P1 */
+#define OPS_INT8_COLS	 131072u /* P3: 128 * 127 of each in 31 bits */
 
 /* How keys and values are kept. */
 enum kv_type {

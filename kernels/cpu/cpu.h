@@ -140,8 +140,8 @@ struct cpu_state {
 	struct cpu_kernels kernels; /* of the instruction set in use */
 	struct cpu_rows *tile;	    /* [max_rows] of this step */
 	struct cpu_attn *attn;	    /* [nr_threads] */
-	/* P1: the input of the product at hand, for narrow and wide types */
-	uint8_t *packed_x[2];
+	/* P1: the input of the product at hand, in each form that is wanted */
+	uint8_t *packed_x[NR_PACKED_FORMS];
 	/* [nr_threads] a panel: packed rows interleaved, or of FP8 as F32 */
 	uint8_t **panel;
 	struct cpu_fast fast;

@@ -6,7 +6,8 @@
  * exponent as the F32 it stands for, INT4's zero as the minimum it stands for,
  * scales and minima of 6 bits a byte each), then the high bits, then the low
  * ones: vectors of four bytes of each row, row r's at 4r.  It takes 0 to 4 %
- * more memory than the rows did.
+ * more memory than the rows did.  Of INT8 the scales of the rows come first,
+ * then blocks of 32 numbers, of which those past the end of a row are 0.
  */
 #ifndef CPU_INTERLEAVE_H
 #define CPU_INTERLEAVE_H
@@ -18,6 +19,8 @@
 
 #define PACKED_MAX_ROWS 16u /* of a group */
 
+/* Blocks of a row of @cols columns. */
+uint32_t packed_blocks(enum weight_type type, uint32_t cols);
 /* Bytes of a group of @rows rows of a packed type with @cols columns. */
 size_t packed_group_bytes(enum weight_type type, uint32_t cols, uint32_t rows);
 

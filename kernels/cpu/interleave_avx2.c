@@ -8,7 +8,8 @@
 #include "kernels/cpu/simd_avx2.h"
 #include "kernels/split.h"
 
-#define ROWS 8u /* at a time */
+#define ROWS 8u	 /* at a time */
+#define RUN8 32u /* numbers of INT8 that are a block here */
 
 /* Bytes of a block of each of eight rows */
 static uint32_t eight_blocks(enum weight_type type)
@@ -22,15 +23,25 @@ static uint32_t eight_blocks(enum weight_type type)
 		return 1184;
 	case WEIGHT_Q5_K:
 		return 1440;
+	case WEIGHT_INT8:
+		return ROWS * RUN8;
 	default:
 		return ROWS * weight_formats[type].block_bytes;
 	}
 }
 
+uint32_t packed_blocks(enum weight_type type, uint32_t cols)
+{
+	return type == WEIGHT_INT8 ? (cols + RUN8 - 1) / RUN8
+				   : cols / weight_formats[type].block;
+}
+
 size_t packed_group_bytes(enum weight_type type, uint32_t cols, uint32_t rows)
 {
-	return (size_t)(cols / weight_formats[type].block) *
-	       eight_blocks(type) * (rows / ROWS);
+	size_t head = (size_t)ROWS * weight_formats[type].head;
+
+	return (head + packed_blocks(type, cols) * (size_t)eight_blocks(type)) *
+	       (rows / ROWS);
 }
 
 /* Rows' blocks: row[r] + at; they are the half-th of @halves eights */
@@ -254,6 +265,27 @@ INLINE void blocks(const enum weight_type type, struct rows *w, uint32_t n,
 	}
 }
 
+/* INT8: @cols numbers behind the scales, what is past them made 0. */
+static void whole_rows(struct rows *w, uint32_t cols, uint8_t *out)
+{
+	uint8_t tail[ROWS][RUN8] = { 0 };
+
+	for (uint32_t r = 0; r < ROWS; r++) {
+		memcpy(place(w, out, 0, 32) + 4 * r, w->row[r], 4);
+		w->row[r] += 4;
+	}
+	out = after(w, out, 1, 32);
+	for (uint32_t k = 0; k + RUN8 <= cols; k += RUN8)
+		out = turn(w, k, RUN8, out);
+	if (cols % RUN8 == 0)
+		return;
+	for (uint32_t r = 0; r < ROWS; r++) {
+		memcpy(tail[r], w->row[r] + cols - cols % RUN8, cols % RUN8);
+		w->row[r] = tail[r];
+	}
+	turn(w, 0, RUN8, out);
+}
+
 #define CASE(type)                                                             \
 	case type:                                                             \
 		blocks(type, &eight, n, next, out);                            \
@@ -265,7 +297,7 @@ static void interleave8(const struct weight *w, uint32_t first, uint32_t halves,
 {
 	const char *next =
 		(const char *)w->data + (size_t)(first + ROWS) * w->row_stride;
-	uint32_t n = w->cols / weight_formats[w->type].block;
+	uint32_t n = packed_blocks(w->type, w->cols);
 	struct rows eight = { .halves = halves, .half = half };
 
 	for (uint32_t r = 0; r < ROWS; r++) {
@@ -287,6 +319,9 @@ static void interleave8(const struct weight *w, uint32_t first, uint32_t halves,
 		CASE(WEIGHT_IQ4_NL);
 		CASE(WEIGHT_MXFP4);
 		CASE(WEIGHT_INT4);
+	case WEIGHT_INT8:
+		whole_rows(&eight, w->cols, out);
+		break;
 	default:
 		break;
 	}

@@ -66,10 +66,11 @@ static int take_packed(struct ops_ctx *ctx, struct cpu_state *s)
 	size_t panel = packed_group_bytes(WEIGHT_Q8_0, cols, PACKED_UNIT);
 	size_t widened = fp8_panel_bytes_avx2(cols);
 
-	for (int wide = 0; wide < 2; wide++) {
-		s->packed_x[wide] =
-			host_take(ctx, packed_input_bytes(wide, cols, tokens));
-		if (!s->packed_x[wide])
+	for (int form = 0; form < NR_PACKED_FORMS; form++) {
+		s->packed_x[form] = host_take(
+			ctx, packed_input_bytes((enum packed_form)form, cols,
+						tokens));
+		if (!s->packed_x[form])
 			return -ENOMEM;
 	}
 	s->panel = host_take(ctx, ctx->nr_threads * sizeof(*s->panel));

@@ -10,10 +10,22 @@
 #include <assert.h>
 #include <string.h>
 
-size_t packed_input_bytes(int wide, uint32_t cols, uint32_t tokens)
+enum packed_form packed_form(const struct packed_set *set,
+			     enum weight_type type)
 {
-	return (size_t)(cols / 32) * tokens *
-	       (wide ? PACKED_WIDE : PACKED_NARROW);
+	if (type == WEIGHT_INT8)
+		return set->row;
+	return weight_formats[type].wide ? PACKED_FORM_WIDE
+					 : PACKED_FORM_NARROW;
+}
+
+size_t packed_input_bytes(enum packed_form form, uint32_t cols, uint32_t tokens)
+{
+	static const uint32_t record[NR_PACKED_FORMS] = { PACKED_NARROW,
+							  PACKED_WIDE, 32, 64 };
+	uint32_t head = form >= PACKED_FORM_ROW8 ? PACKED_ROW_HEAD : 0;
+
+	return tokens * (head + (size_t)((cols + 31) / 32) * record[form]);
 }
 
 /* What does not change from tile to tile. */
@@ -63,10 +75,10 @@ void packed_rows(const struct packed_set *set, const struct weight *w,
 		 const uint8_t *x, uint32_t tokens, float *y, size_t ldy,
 		 uint8_t *scratch)
 {
-	const struct weight_format *f = &weight_formats[w->type];
-	struct job j = { set, w->type, w->cols / f->block,
+	struct job j = { set, w->type, packed_blocks(w->type, w->cols),
 			 packed_group_bytes(w->type, w->cols, set->rows), ldy };
-	size_t x_row = packed_input_bytes(f->wide, w->cols, 1);
+	size_t x_row =
+		packed_input_bytes(packed_form(set, w->type), w->cols, 1);
 	uint32_t most = tokens <= set->max_tokens ? set->rows : PACKED_UNIT;
 
 	assert(first % set->rows == 0);

@@ -18,6 +18,7 @@ typedef __m256i VI;
 typedef __m256 VF;
 #define MAX_T  4
 #define EIGHTS 1
+#define ROW8   0
 
 INLINE VI v_load(const uint8_t *w, size_t at)
 {
@@ -83,6 +84,7 @@ INLINE VI v_lookup(const int8_t table[16], VI v)
 
 #define v_set8	      _mm256_set1_epi8
 #define v_and	      _mm256_and_si256
+#define v_xor	      _mm256_xor_si256
 #define v_or	      _mm256_or_si256
 #define v_srl	      _mm256_srli_epi16
 #define v_sll	      _mm256_slli_epi16
@@ -150,11 +152,13 @@ TILES(Q6_K)
 TILES(IQ4_NL)
 TILES(MXFP4)
 TILES(INT4)
+TILES(INT8)
 
 const struct packed_set packed_avx2 = {
 	.rows = 8,
 	.max_tokens = MAX_T,
+	.row = PACKED_FORM_ROW16,
 	.tile = { ROW(Q8_0), ROW(Q4_0), ROW(Q4_1), ROW(Q5_0), ROW(Q5_1),
 		  ROW(Q2_K), ROW(Q3_K), ROW(Q4_K), ROW(Q5_K), ROW(Q6_K),
-		  ROW(IQ4_NL), ROW(MXFP4), ROW(INT4) },
+		  ROW(IQ4_NL), ROW(MXFP4), ROW(INT4), ROW(INT8) },
 };

@@ -19,7 +19,7 @@ struct region {
 	uint32_t nr;
 	const struct host_rows *x;
 	uint32_t tokens;
-	int wide; /* of the input being packed */
+	enum packed_form form; /* of the input being packed */
 	cpu_after_fn *after;
 	void *arg;
 };
@@ -50,9 +50,10 @@ void cpu_some_product(struct ops_ctx *ctx, uint32_t thread,
 	const struct cpu_state *s = ctx->cpu;
 
 	if (weight_is_packed(w->type))
-		packed_rows(s->kernels.packed, w, w->fast, first, end,
-			    s->packed_x[weight_formats[w->type].wide], tokens,
-			    y->data, y->ld, s->panel[thread]);
+		packed_rows(
+			s->kernels.packed, w, w->fast, first, end,
+			s->packed_x[packed_form(s->kernels.packed, w->type)],
+			tokens, y->data, y->ld, s->panel[thread]);
 	else if (w->type == WEIGHT_FP8)
 		fp8_rows_avx2(&s->kernels.gemm[WEIGHT_F32], w, first, end,
 			      x->data, x->ld, tokens, y->data, y->ld,
@@ -108,29 +109,35 @@ static void some_inputs(void *arg, uint32_t thread, uint32_t first,
 	(void)thread;
 	for (uint32_t t = first; t < end; t++)
 		packed_quantize_avx2(host_row(g->x, t), g->products[0].w->cols,
-				     g->wide, t, g->tokens,
+				     g->form, t, g->tokens,
 				     s->kernels.packed->max_tokens,
-				     s->packed_x[g->wide]);
+				     s->packed_x[g->form]);
 }
 
-/* P1 of the input, once for all products that want it narrow, and wide. */
+/* Adds the form that @w, if it is packed, wants. */
+static uint32_t form_bit(const struct region *g, const struct weight *w)
+{
+	const struct packed_set *set = g->ctx->cpu->kernels.packed;
+
+	return weight_is_packed(w->type) ? 1u << packed_form(set, w->type) : 0;
+}
+
+/* P1 of the input, once for all products that want the same form of it. */
 static void pack_input(struct region *g)
 {
-	int want[2] = { 0 };
+	uint32_t want = 0;
 
 	for (uint32_t i = 0; i < g->nr; i++) {
-		const struct weight *w = g->products[i].w;
-		const struct weight *b = g->products[i].beside;
-
-		want[weight_formats[w->type].wide] |= weight_is_packed(w->type);
-		if (b)
-			want[weight_formats[b->type].wide] |=
-				weight_is_packed(b->type);
+		want |= form_bit(g, g->products[i].w);
+		if (g->products[i].beside)
+			want |= form_bit(g, g->products[i].beside);
 	}
-	for (g->wide = 0; g->wide < 2; g->wide++)
-		if (want[g->wide])
+	for (int form = 0; form < NR_PACKED_FORMS; form++) {
+		g->form = (enum packed_form)form;
+		if (want >> form & 1)
 			pool_run(g->ctx->pool, some_inputs, g, g->tokens,
 				 cpu_grain(0.3 * g->products[0].w->cols));
+	}
 }
 
 void cpu_products(struct ops_ctx *ctx, const struct cpu_product *products,

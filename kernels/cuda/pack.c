@@ -10,6 +10,7 @@
 
 #include <errno.h>
 #include <math.h>
+#include <string.h>
 
 static const struct form {
 	int bits, run; /* run: columns of a scale among the codes */
@@ -111,6 +112,9 @@ int pack_form(enum weight_type type, enum cuda_form *ret)
 		return 0;
 	case WEIGHT_INT4:
 		*ret = CUDA_W_INT4_ZEROS;
+		return 0;
+	case WEIGHT_INT8:
+		*ret = CUDA_W_ROWS8;
 		return 0;
 	default:
 		return -ENOTSUP;
@@ -291,6 +295,17 @@ static void row_int4_blocks(const struct pack *p, int row, const char *src)
 		put_int4(p, row, c, src);
 }
 
+/* Row @row of CUDA_W_ROWS8 from one of INT8. */
+static void row_int8(const struct pack *p, int row, const char *src)
+{
+	const int8_t *code =
+		(const int8_t *)src + weight_formats[WEIGHT_INT8].head;
+
+	memcpy(&p->scale[row], src, sizeof(*p->scale));
+	for (int c = 0; c < p->cols; c++)
+		put_code(p, row, c, code[c]);
+}
+
 /* Whether the form is made from weights of the type. */
 static int is_made_from(enum cuda_form form, const struct weight *w)
 {
@@ -314,7 +329,7 @@ static int is_made_from(enum cuda_form form, const struct weight *w)
 	}
 }
 
-/* Row @row of the form from blocks of @w's type, which are in it as they are. */
+/* Row @row of the form from codes of @w's type, which are in it as they are. */
 static void row_as_it_is(const struct pack *p, int row, const struct weight *w,
 			 const char *src)
 {
@@ -322,6 +337,8 @@ static void row_as_it_is(const struct pack *p, int row, const struct weight *w,
 		row_fp8_blocks(p, row, src);
 	else if (w->type == WEIGHT_INT4)
 		row_int4_blocks(p, row, src);
+	else if (w->type == WEIGHT_INT8)
+		row_int8(p, row, src);
 	else
 		row_blocks(p, row, &weight_formats[w->type], src);
 }
@@ -344,7 +361,7 @@ int pack_weight(const struct pack *p, const struct weight *w,
 		float *scratch)
 {
 	int rounded = w->type <= WEIGHT_BF16 || forms[p->form].bits == 16 ||
-		      p->form == CUDA_W_ROWS8;
+		      (p->form == CUDA_W_ROWS8 && w->type != WEIGHT_INT8);
 
 	if (!is_made_from(p->form, w) || w->cols != (uint32_t)p->cols)
 		return -EINVAL;

@@ -42,16 +42,16 @@ struct pack_place {
 int pack_row(const struct pack_place *place, int row);
 
 /*
- * The form in which the device has the numbers of @type: packed ones, FP8 and
- * INT4 code for code and scale for scale, F16 as it is, F32 as bf16.  -ENOTSUP:
+ * The form in which the device has the numbers of @type: packed ones and FP8
+ * code for code and scale for scale, F16 as it is, F32 as bf16.  -ENOTSUP:
  * none (Q2_K).
  */
 int pack_form(enum weight_type type, enum cuda_form *ret);
 
 /*
  * Rows [row, row + count) of @w, each as it goes.  CUDA_W_BF16 and CUDA_W_F16:
- * of any type, to nearest even; CUDA_W_ROWS8: of any type, rule P1 of ops.h
- * over a whole row; CUDA_W_FP8, CUDA_W_INT4: of blocks of these that are simple
+ * of any type, to nearest even; CUDA_W_ROWS8: INT8 as it is, of any other type by rule P1
+ * of ops.h over a whole row; CUDA_W_FP8, CUDA_W_INT4: of blocks of these that are simple
  * (formats.h), or rounded from F32, F16 and BF16: with a scale a row, its
  * largest number at 448, and by weight_formats[WEIGHT_INT4]; all others: of the
  * types for which pack_form() says so.

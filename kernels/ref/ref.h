@@ -46,11 +46,11 @@ void ref_norm(const float *x, const float *w, uint32_t n, float eps,
 /* Keys and values of a token, [nr_kv_heads][head_dim], to their slot (K1). */
 void ref_write_kv(struct ops_ctx *ctx, uint32_t layer, uint32_t slot,
 		  const float *k, const float *v);
-/* P1: the codes of 32 numbers, at most @limit (127, 32767); their scale. */
-float ref_quantize32(const float *x, int limit, int16_t code[32]);
+/* P1 over @n numbers: their codes, at most @limit (127, 32767); their scale. */
+float ref_quantize(const float *x, uint32_t n, int limit, int16_t *code);
 /*
  * y[t][r] = dot(w[r], x[t]) + bias[r] for t < rows; bias may be NULL.
- * @row is scratch of w->cols floats.  The second is for packed weights (P2),
+ * @row is scratch of w->cols floats.  The second is for packed weights (P2, P3),
  * the first takes any.
  */
 void ref_matmul(const struct weight *w, const float *bias,

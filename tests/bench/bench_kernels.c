@@ -245,10 +245,10 @@ static double packed_best(const struct packed_set *set, struct weight *w,
 			  const char *file, const uint8_t *fast, size_t copies,
 			  const float *x, size_t ld, uint32_t tokens, float *y)
 {
-	const struct weight_format *f = &weight_formats[w->type];
+	enum packed_form form = packed_form(set, w->type);
 	size_t bytes = w->row_stride * w->rows;
 	size_t fast_bytes = packed_group_bytes(w->type, w->cols, w->rows);
-	uint8_t *input = take(packed_input_bytes(f->wide, w->cols, tokens), 1);
+	uint8_t *input = take(packed_input_bytes(form, w->cols, tokens), 1);
 	size_t panel = packed_group_bytes(w->type, w->cols, PACKED_UNIT);
 	uint8_t *scratch = take(panel, 1);
 	double best = 1e9, spent = 0;
@@ -258,7 +258,7 @@ static double packed_best(const struct packed_set *set, struct weight *w,
 
 		w->data = file + c * bytes;
 		for (uint32_t t = 0; t < tokens; t++)
-			packed_quantize_avx2(x + t * ld, w->cols, f->wide, t,
+			packed_quantize_avx2(x + t * ld, w->cols, form, t,
 					     tokens, set->max_tokens, input);
 		packed_rows(set, w, fast ? fast + c * fast_bytes : NULL, 0,
 			    w->rows, input, tokens, y, w->rows, scratch);
@@ -266,7 +266,7 @@ static double packed_best(const struct packed_set *set, struct weight *w,
 		best = s < best ? s : best;
 		spent += s;
 	}
-	munmap(input, packed_input_bytes(f->wide, w->cols, tokens) + (2 << 20));
+	munmap(input, packed_input_bytes(form, w->cols, tokens) + (2 << 20));
 	munmap(scratch, panel + (2 << 20));
 	return best;
 }
@@ -281,6 +281,7 @@ static void bench_packed(const struct roof *roof)
 				    .rows = 2048,
 				    .cols = 2048 };
 		const struct weight_format *f = &weight_formats[i];
+		int wide = packed_form(roof->packed, w.type) % 2;
 		size_t bytes = weight_row_bytes(w.type, w.cols) * w.rows;
 		size_t copies = (96u << 20) / bytes + 1, ld = w.cols + 16;
 		size_t fast_bytes = packed_group_bytes(w.type, w.cols, w.rows);
@@ -309,7 +310,7 @@ static void bench_packed(const struct roof *roof)
 			double b = packed_best(roof->packed, &w, p, NULL,
 					       copies, x, ld, tokens[t], y);
 			double limit = fmax((double)fast_bytes / roof->huge,
-					    macs / roof->macs[f->wide]);
+					    macs / roof->macs[wide]);
 
 			printf("%-6s %-6s %ux%u, %3u rows: %6.1f GMAC/s, %5.1f "
 			       "GB/s, %3.0f %% of the roof; from the file's "

@@ -103,8 +103,8 @@ static bool as_ref(inputs &in)
 		for (int c = 0; c < in.k; c += 32) {
 			int16_t code[32];
 			int limit = in.kind == CUDA_RUNS_WIDE ? 32767 : 127;
-			float s = ref_quantize32(&in.f32[(size_t)r * in.k + c],
-						 limit, code);
+			float s = ref_quantize(&in.f32[(size_t)r * in.k + c],
+					       32, limit, code);
 			int sum = 0;
 
 			for (int i = 0; i < 32; i++) {
@@ -242,6 +242,7 @@ static const struct {
 	{ WEIGHT_Q3_K, 40, 256, 7 },   { WEIGHT_Q4_K, 140, 512, 7 },
 	{ WEIGHT_Q5_K, 24, 256, 33 },  { WEIGHT_Q6_K, 40, 512, 40 },
 	{ WEIGHT_IQ4_NL, 37, 96, 12 }, { WEIGHT_MXFP4, 37, 96, 12 },
+	{ WEIGHT_INT8, 37, 80, 9 },    { WEIGHT_INT8, 20, 616, 70 },
 };
 
 TEST(products_with_packed_weights_are_those_of_ref_to_the_bit)

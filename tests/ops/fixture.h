@@ -118,6 +118,8 @@ static const struct fx_shape fx_packed[] = {
 	{ "f32, 16-bit kv", WEIGHT_F32, 41, 9, 1, 10, 10, 33, 31, 0, 0, 0, 0, KV_F16 },
 	{ "q4_0, 16-bit kv, heads of 80", WEIGHT_Q4_0, 64, 6, 2, 80, 32, 96, 31, 24, 1, 1, 0, KV_F16 },
 	{ "q8_0, 16-bit kv, window 600", WEIGHT_Q8_0, 64, 8, 1, 64, 64, 64, 35, 600, 0, 0, 0, KV_F16 },
+	{ "int8 and f16", WEIGHT_INT8, 72, 5, 1, 20, 12, 100, 43, 0, 1, 1, WEIGHT_F16 },
+	{ "int8, head q8_0", WEIGHT_INT8, 96, 6, 2, 32, 32, 160, 37, 24, 0, 0, WEIGHT_Q8_0 },
 };
 /* clang-format on */
 #define NR_SHAPES   (sizeof(fx_shapes) / sizeof(fx_shapes[0]))
@@ -140,7 +142,7 @@ static inline struct weight fx_weight(enum weight_type type, uint32_t rows,
 
 	w.row_stride = n;
 	w.data = p;
-	if (weight_formats[type].block > 1) {
+	if (type > WEIGHT_BF16) {
 		float *row = fx_take(cols * sizeof(*row));
 
 		for (uint32_t r = 0; r < rows; r++) {

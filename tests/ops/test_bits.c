@@ -11,7 +11,9 @@
 
 /* The plain shapes, then the packed ones. */
 #define NR_ALL	(NR_SHAPES + NR_PACKED)
-#define NR_KV16 3 /* the last of them */
+#define NR_INT8 2 /* the last of them */
+#define NR_KV16 3 /* those before */
+#define NR_OLD	(NR_ALL - NR_INT8 - NR_KV16)
 static const struct fx_shape *any_shape(size_t i)
 {
 	return i < NR_SHAPES ? &fx_shapes[i] : &fx_packed[i - NR_SHAPES];
@@ -452,13 +454,19 @@ TEST(the_arithmetic_id_stands_for_these_bits)
  */
 TEST(the_packed_types_versions_stand_for_these_bits)
 {
-	check_digest(NR_SHAPES, NR_ALL - NR_KV16, 90, 0x43ee976191fab19f);
+	check_digest(NR_SHAPES, NR_OLD, 90, 0x43ee976191fab19f);
 }
 
 /* The same for K2. */
 TEST(the_id_of_16_bit_kv_stands_for_these_bits)
 {
-	check_digest(NR_ALL - NR_KV16, NR_ALL, 540, 0xa69e6bee783a9f79);
+	check_digest(NR_OLD, NR_OLD + NR_KV16, 540, 0xa69e6bee783a9f79);
+}
+
+/* The same for P3. */
+TEST(the_version_of_INT8_stands_for_these_bits)
+{
+	check_digest(NR_ALL - NR_INT8, NR_ALL, 90, 0xfd7dd8ed6778fc56);
 }
 
 TEST(bad_sizes_and_weights_are_refused_in_words)

@@ -34,6 +34,7 @@ TEST(every_type_unpacks_to_the_numbers_of_gguf_py)
 
 		ROW(f->name);
 		CHECK(blocks && want);
+		bytes -= f->head;
 		CHECK_EQ(bytes % f->block_bytes, 0);
 		n = bytes / f->block_bytes * f->block;
 		CHECK(n >= 900);
@@ -83,7 +84,7 @@ TEST(packing_loses_no_more_than_its_bits)
 		{ "Q5_1", 0.041 },  { "Q2_K", 0.31 },  { "Q3_K", 0.17 },
 		{ "Q4_K", 0.078 },  { "Q5_K", 0.040 }, { "Q6_K", 0.023 },
 		{ "IQ4_NL", 0.08 }, { "MXFP4", 0.13 }, { "FP8", 0.03 },
-		{ "INT4", 0.11 },
+		{ "INT4", 0.11 },   { "INT8", 0.011 },
 	};
 	float *x = fx_take(8192 * 4), *y = fx_take(8192 * 4);
 	char *packed = fx_take(8192 * 4);
@@ -158,5 +159,7 @@ TEST(types_are_found_by_number_and_name)
 	CHECK_EQ(weight_type_of_name("FP8", &t), -2);
 	CHECK_EQ(weight_type_of_name("INT4", &t), -2);
 	CHECK_EQ(weight_type_of_gguf(weight_formats[WEIGHT_FP8].gguf, &t), -2);
+	CHECK_EQ(weight_type_of_name("INT8", &t), -2);
 	CHECK_EQ(weight_type_of_gguf(weight_formats[WEIGHT_INT4].gguf, &t), -2);
+	CHECK_EQ(weight_type_of_gguf(weight_formats[WEIGHT_INT8].gguf, &t), -2);
 }

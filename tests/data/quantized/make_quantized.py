@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: MIT
 """What the quantized checkpoints of tests/model/quantized.h must give.
 
-    make_quantized.py            golden.json beside this file, FP8 and INT4 of ../quant
+    make_quantized.py            golden.json beside this file, FP8, INT4 and INT8 of ../quant
 
 Needs numpy and ml_dtypes (made with 2.4.6 and 0.6.0).  The checkpoints are not kept: their bytes
 are a stream that the name of a tensor seeds, made here and by the test alike.  What they mean is written down
@@ -147,7 +147,7 @@ def forward(form, w):
 
 
 def blocks():
-    """FP8 and INT4 blocks as kernels/formats.h has them, and their numbers."""
+    """FP8 and INT4 blocks, and a row of INT8, as kernels/formats.h has them, and their numbers."""
     out = os.path.join(HERE, "..", "quant")
     n = 12
     s = np.array([0.0123, -0.0371, 1.0, 0.0, 1e-20, 3e5, 2**-126, 0.25, 0.0009, 1 / 3, -0.0, 65504], np.float32)
@@ -165,6 +165,10 @@ def blocks():
     codes = np.stack([c[:, :32] & 15, c[:, :32] >> 4, c[:, 32:] & 15, c[:, 32:] >> 4], 1).reshape(n, 128)
     v = (codes.astype(np.int32) - z[:, None]).astype(np.float64) * s[:, None] + 0.0  # no -0
     v.astype("<f4").tofile(os.path.join(out, "INT4.f32.bin"))
+    c = np.concatenate([np.arange(-128, 128), stream("int8 row", 740).view(np.int8)]).astype(np.int8)
+    s = np.array([0.0123], np.float32)
+    np.concatenate([s.view(np.uint8), c.view(np.uint8)]).tofile(os.path.join(out, "INT8.bin"))
+    (c.astype(np.float32) * s).astype("<f4").tofile(os.path.join(out, "INT8.f32.bin"))
 
 
 def main():
