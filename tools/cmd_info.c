@@ -55,7 +55,7 @@ static void hex(const uint8_t *b, size_t n, char *out)
 /* Every number of llm_info by the name it has in text and JSON. */
 static json_t *info_json(const struct llm_info *i)
 {
-	char digest[2 * sizeof(i->model.digest) + 1];
+	char digest[2 * sizeof(i->model.digest) + 1], arith[20];
 	json_t *o = json_object(), *m;
 	const struct {
 		const char *name;
@@ -87,10 +87,12 @@ static json_t *info_json(const struct llm_info *i)
 	size_t k, nr = i->uptime_ns ? sizeof(rows) / sizeof(*rows) : 1;
 
 	hex(i->model.digest, sizeof(i->model.digest), digest);
-	m = json_pack("{s:s, s:s, s:I, s:I, s:I, s:I, s:b, s:b}", "name",
-		      (const char *)i->model.name, "digest", digest,
-		      "parameters", (json_int_t)i->model.parameters, "vocab",
-		      (json_int_t)i->model.vocab, "context",
+	snprintf(arith, sizeof(arith), "%016llx",
+		 (unsigned long long)i->model.arith);
+	m = json_pack("{s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:b, s:b}", "name",
+		      (const char *)i->model.name, "digest", digest, "arith",
+		      arith, "parameters", (json_int_t)i->model.parameters,
+		      "vocab", (json_int_t)i->model.vocab, "context",
 		      (json_int_t)i->model.context, "kv_token_bytes",
 		      (json_int_t)i->model.kv_token_bytes, "text",
 		      !!(i->model.flags & LLM_MODEL_F_TEXT), "chat",
