@@ -43,12 +43,17 @@ uint64_t figures_served(const struct arch *a, const struct tensors *t)
 
 	if (a->quant.form == QUANT_NONE)
 		return t->size;
-	/* blocks of 128 numbers: FP8 of 132 bytes, INT4 of 72 (formats.h) */
+	/*
+	 * blocks of 128 numbers: FP8 of 132 bytes, INT4 of 72; rows of INT8: a
+	 * scale and a byte a number (formats.h)
+	 */
 	for (uint32_t i = 0; i < t->nr; i++) {
 		const struct tensor *x = &t->v[i];
 
 		if (!strcmp(x->type, "F8_E4M3"))
 			sum += x->size / 128 * 132;
+		else if (!strcmp(x->type, "I8") && x->nr_dims == 2)
+			sum += x->size + 4 * x->shape[0];
 		else if (ends_with(x->name, ".qweight") ||
 			 ends_with(x->name, ".weight_packed"))
 			sum += x->size / 64 * 72;

@@ -131,67 +131,112 @@ static int read_awq(struct quant *q, const char *where, const json_t *o,
 		json_has(o, "group_size") ? "group_size" : "q_group_size", err);
 }
 
-/* What a group of layers says of its weights. */
-static int read_weights(struct quant *q, const char *where, const json_t *w,
-			struct err *err)
+/* The formats of compressed-tensors, and the numbers that each is for. */
+static const struct compressed {
+	const char *name;
+	enum quant_form form;
+	bool is_int;
+	uint32_t bits;
+} compressed[] = {
+	{ "float-quantized", QUANT_FP8, false, 8 },
+	{ "int-quantized", QUANT_INT8, true, 8 },
+	{ "pack-quantized", QUANT_ROWS, true, 4 },
+};
+
+static int read_strategy(struct quant *q, const char *where, const json_t *w,
+			 struct err *err)
 {
+	static const char *const supported[] = {
+		[QUANT_FP8] = "tensor, channel, block",
+		[QUANT_INT8] = "tensor, channel",
+		[QUANT_ROWS] = "group, channel",
+	};
 	const char *strategy = "tensor";
+	int ret = json_get_str(where, w, "strategy", &strategy, err);
+
+	if (ret)
+		return ret;
+	if (q->form == QUANT_ROWS && !strcmp(strategy, "group"))
+		return read_group(q, where, w, "group_size", err);
+	if (q->form == QUANT_FP8 && !strcmp(strategy, "block"))
+		return read_blocks(where, w, "block_structure", &q->blocks,
+				   err);
+	if (!strcmp(strategy, "channel") ||
+	    (q->form != QUANT_ROWS && !strcmp(strategy, "tensor")))
+		return 0;
+	return err_set(err, -EINVAL,
+		       "%s: quantization_config: strategy is %s, supported are "
+		       "%s",
+		       where, strategy, supported[q->form]);
+}
+
+/* What a group of layers says of its weights. */
+static int read_weights(struct quant *q, const struct compressed *c,
+			const char *where, const json_t *w, struct err *err)
+{
 	bool symmetric = true, is_int = false;
 	uint32_t bits = 0;
 	int ret;
 
 	if ((ret = one_of(where, w, "type", "float", "int", &is_int, err)) ||
-	    (ret = json_get_str(where, w, "strategy", &strategy, err)) ||
 	    (ret = json_get_bool(where, w, "symmetric", &symmetric, err)) ||
 	    (ret = json_get_u32(where, w, "num_bits", 1, 64, &bits, err)))
 		return ret;
-	if (is_int != (q->form == QUANT_ROWS) || bits != (is_int ? 4 : 8))
+	if (is_int != c->is_int || bits != c->bits)
 		return err_set(err, -EINVAL,
 			       "%s: quantization_config: weights are %s of %u "
-			       "bits, supported are float of 8 in "
-			       "float-quantized and int of 4 in pack-quantized",
-			       where, is_int ? "int" : "float", bits);
-	if (is_int) {
-		q->zeros = !symmetric;
-		if (!strcmp(strategy, "group"))
-			return read_group(q, where, w, "group_size", err);
-		if (!strcmp(strategy, "channel"))
+			       "bits, with %s supported are %s of %u",
+			       where, is_int ? "int" : "float", bits, c->name,
+			       c->is_int ? "int" : "float", c->bits);
+	q->zeros = is_int && !symmetric;
+	if (q->zeros && q->form == QUANT_INT8)
+		return err_set(err, -EINVAL,
+			       "%s: quantization_config: symmetric is false, "
+			       "with %s supported is true",
+			       where, c->name);
+	return read_strategy(q, where, w, err);
+}
+
+/* Field format: one of the table. */
+static int read_format(const char *where, const json_t *o,
+		       const struct compressed **ret, struct err *err)
+{
+	const char *name = compressed[0].name;
+	int e = json_get_str(where, o, "format", &name, err);
+
+	for (size_t i = 0; i < sizeof(compressed) / sizeof(*compressed) && !e;
+	     i++)
+		if (!strcasecmp(name, compressed[i].name)) {
+			*ret = &compressed[i];
 			return 0;
-	} else {
-		if (!strcmp(strategy, "block"))
-			return read_blocks(where, w, "block_structure",
-					   &q->blocks, err);
-		if (!strcmp(strategy, "tensor") || !strcmp(strategy, "channel"))
-			return 0;
-	}
-	return err_set(err, -EINVAL,
-		       "%s: quantization_config: strategy is %s, supported are "
-		       "%s",
-		       where, strategy,
-		       is_int ? "group, channel" : "tensor, channel, block");
+		}
+	return e ? e
+		 : err_set(err, -EINVAL,
+			   "%s: quantization_config: format is %s, supported "
+			   "are float-quantized, int-quantized, "
+			   "pack-quantized",
+			   where, name);
 }
 
 static int read_compressed(struct quant *q, const char *where, const json_t *o,
 			   struct err *err)
 {
 	json_t *groups = json_object_get(o, "config_groups"), *v;
+	const struct compressed *format = NULL;
 	struct quant first = { 0 };
-	bool packed = false;
 	const char *key;
-	int ret, n = 0;
+	int ret = read_format(where, o, &format, err), n = 0;
 
-	ret = one_of(where, o, "format", "float-quantized", "pack-quantized",
-		     &packed, err);
 	if (ret)
 		return ret;
-	q->form = packed ? QUANT_ROWS : QUANT_FP8;
+	q->form = format->form;
 	json_object_foreach(groups, key, v)
 	{
 		const json_t *w = json_object_get(v, "weights");
 		struct quant one = *q;
 
 		ret = json_is_object(w)
-			      ? read_weights(&one, where, w, err)
+			      ? read_weights(&one, format, where, w, err)
 			      : err_set(err, -EINVAL,
 					"%s: quantization_config: %s has no "
 					"weights",
@@ -270,6 +315,8 @@ const char *quant_text(const struct quant *q, char buf[64])
 	else if (q->form == QUANT_FP8)
 		snprintf(buf, 64, "%s, e4m3%s", q->method,
 			 q->blocks ? " in blocks of 128 x 128" : "");
+	else if (q->form == QUANT_INT8)
+		snprintf(buf, 64, "%s, 8 bits, as their input", q->method);
 	else if (q->group)
 		snprintf(buf, 64, "%s, 4 bits in groups of %u", q->method,
 			 q->group);

@@ -4,9 +4,10 @@
  * keeps the matrices that are not plain.
  *
  * Which matrices those are, the tensors' names tell; so lists of modules that
- * stayed plain are not read, nor what is said of inputs, which we keep as they
- * are.  With X for a matrix of N rows (outputs) and K columns, a group being
- * `group` columns, G of them:
+ * stayed plain are not read.  Nor is what is said of inputs: before INT8 they
+ * are rounded by P3 of kernels/ops.h, a scale a token, before all others not.
+ * With X for a matrix of N rows (outputs) and K columns, a group being `group`
+ * columns, G of them:
  *
  *	fp8		X.weight F8_E4M3 [N, K] and X.weight_scale or
  *	fbgemm_fp8	X.weight_scale_inv (a factor all the same): one, [N] or
@@ -17,7 +18,9 @@
  *	awq		X.qweight I32 [K, N/8], X.qzeros I32 [G, N/8], X.scales
  *			[G, N]; nibbles of a word are columns 0 2 4 6 1 3 5 7
  *	compressed-tensors
- *			float-quantized: as fp8; pack-quantized:
+ *			float-quantized: as fp8; int-quantized (W8A8): X.weight
+ *			I8 [N, K] and X.weight_scale, one, [N] or [N, 1];
+ *			pack-quantized:
  *			X.weight_packed I32 [N, K/8], X.weight_scale [N, G], where
  *			it is not symmetric X.weight_zero_point I32 [N/8, G], and
  *			X.weight_shape
@@ -42,6 +45,7 @@ enum quant_form {
 	QUANT_GPTQ,
 	QUANT_AWQ,
 	QUANT_ROWS, /* pack-quantized */
+	QUANT_INT8,
 };
 
 struct quant {

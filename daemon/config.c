@@ -47,8 +47,8 @@ static const struct key {
   "where weights are packed, else f32; on a GPU bf16 [auto]" },
 { "weights", CHOICE, AT(weights), 0, 0, "fast|file|int8|fp8|int4",
   "packed ones: copied into a faster form while it serves, or computed on in "
-  "the file's pages for good; the tokens are the same; on a GPU plain ones "
-  "are rounded: int8, as their input is, fp8, int4 [fast]" },
+  "the file's pages for good; the tokens are the same; plain ones are rounded: "
+  "to int8, as their input is, on a GPU also to fp8 or int4 [fast]" },
 { "max-tokens-per-step", NUMBER, AT(max_tokens_per_step), 1, 1 << 16, "N",
   "rows of the largest step [512]" },
 { "max-context", NUMBER, AT(max_context), 1, (1 << 24) - 1, "N",

@@ -212,8 +212,8 @@ static int check(const struct config *c)
 		gpu = "gpu-memory";
 	else if (*c->cuda_library)
 		gpu = "cuda-library";
-	else if (weights_of(c) != BACKEND_WEIGHTS_AS_IS)
-		gpu = "weights int8, fp8 or int4";
+	else if (weights_of(c) > BACKEND_WEIGHTS_INT8)
+		gpu = "weights fp8 or int4";
 	if (gpu && c->backend != CONFIG_CUDA) {
 		log_error("%s is for --backend cuda", gpu);
 		return -EINVAL;

@@ -114,7 +114,7 @@ static void unpack_int8(const void *src, float *dst, size_t n)
 		dst[i] = scale * (float)code[i];
 }
 
-/* As P1 of ops.h rounds the input. */
+/* As P1 of ops.h rounds the input; what is not a number becomes 0. */
 static void pack_int8(const float *src, void *dst, size_t n)
 {
 	int8_t *code = (int8_t *)dst + INT8_HEAD;
@@ -125,8 +125,11 @@ static void pack_int8(const float *src, void *dst, size_t n)
 	inverse = top < 0x1p-100f ? 0 : 127.0f / top;
 	scale = inverse > 0 ? top / 127.0f : 0;
 	memcpy(dst, &scale, INT8_HEAD);
-	for (size_t i = 0; i < n; i++)
-		code[i] = (int8_t)rintf(src[i] * inverse);
+	for (size_t i = 0; i < n; i++) {
+		float c = src[i] * inverse;
+
+		code[i] = (int8_t)(c == c ? rintf(c) : 0);
+	}
 }
 
 /* name, number in GGUF, numbers and bytes of a block, functions, run, minimum,

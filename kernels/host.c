@@ -84,8 +84,10 @@ static int check_sizes(const struct ops_shape *s, const struct ops_limits *l,
 		return err_set(err, -EINVAL, "KV type %d is unknown",
 			       (int)s->kv);
 	if (s->weights != WEIGHTS_AS_IS)
-		return err_set(err, -EINVAL,
-			       "weights are rounded at load on a GPU only");
+		return err_set(
+			err, -EINVAL,
+			"weights are rounded by GPUs, and before they are "
+			"loaded");
 	if (s->rotary_dim > s->head_dim || s->rotary_dim % 2)
 		return err_set(err, -EINVAL,
 			       "rotary_dim %u, allowed even and up to %u",

@@ -78,8 +78,8 @@ enum backend_kv {
 };
 
 /*
- * What becomes of plain matrices on a device, in the order of ops.h; but for
- * AS_IS each is another arithmetic.
+ * What becomes of plain matrices of layers, in the order of ops.h; but for AS_IS
+ * each is another arithmetic, and but for INT8 a device's.
  */
 enum backend_weights {
 	BACKEND_WEIGHTS_AS_IS,

@@ -19,6 +19,7 @@ struct binder {
 	int ret;
 };
 
+/* @prefix: of a layer; NULL: a matrix of the ends. */
 static struct weight matrix(struct binder *b, const char *prefix,
 			    const char *name, uint32_t rows, uint32_t cols)
 {
@@ -27,8 +28,10 @@ static struct weight matrix(struct binder *b, const char *prefix,
 
 	if (b->ret)
 		return ret;
-	snprintf(full, sizeof(full), "%s%s.weight", prefix, name);
-	b->ret = weights_matrix(b->w, full, rows, cols, &ret, b->err);
+	snprintf(full, sizeof(full), "%s%s.weight", prefix ? prefix : "", name);
+	b->ret = prefix ? weights_layer_matrix(b->w, full, rows, cols, &ret,
+					       b->err)
+			: weights_matrix(b->w, full, rows, cols, &ret, b->err);
 	b->p->count += (uint64_t)rows * cols;
 	return ret;
 }
@@ -91,11 +94,11 @@ static void bind_ends(struct binder *b, const struct arch *a)
 {
 	struct ops_ends *e = &b->p->ends;
 
-	e->embed = matrix(b, "", "model.embed_tokens", a->vocab, a->dim);
+	e->embed = matrix(b, NULL, "model.embed_tokens", a->vocab, a->dim);
 	e->norm = vector(b, "", "model.norm.weight", a->dim);
 	e->embed.own = 0; /* rows are read even when a head is improved */
 	e->head = a->tied ? e->embed
-			  : matrix(b, "", "lm_head", a->vocab, a->dim);
+			  : matrix(b, NULL, "lm_head", a->vocab, a->dim);
 }
 
 /* Numbers of all vectors that bind_layer() and bind_ends() can ask for. */

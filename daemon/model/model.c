@@ -183,8 +183,16 @@ static int model_collect(struct backend *be, struct batch *batch)
 
 /* ---- opening */
 
-static int read_weights(struct model *m, const char *path, struct err *err)
+/* On the CPU INT8 is rounded as matrices are bound; a device rounds itself. */
+static bool rounds_here(const struct backend_options *opt)
 {
+	return !opt->library && opt->weights == BACKEND_WEIGHTS_INT8;
+}
+
+static int read_weights(struct model *m, const struct backend_options *opt,
+			struct err *err)
+{
+	const char *path = opt->model;
 	const struct arch *arch = &m->checkpoint.arch;
 	const struct tensors *tensors = &m->checkpoint.tensors;
 	const char *first;
@@ -193,6 +201,7 @@ static int read_weights(struct model *m, const char *path, struct err *err)
 
 	if (!ret)
 		ret = weights_init(&m->weights, tensors, &arch->quant, err);
+	m->weights.int8 = rounds_here(opt);
 	if (!ret)
 		ret = layers_bind(&m->layers, arch, &m->weights, err);
 	if (!ret)
@@ -406,7 +415,8 @@ static int open_ops(struct model *m, const struct backend_options *opt,
 		limits.max_logits = limits.max_rows;
 	shape_from(&shape, &m->checkpoint.arch);
 	shape.kv = kv_type(m, opt->kv);
-	shape.weights = (enum weight_use)opt->weights;
+	shape.weights = rounds_here(opt) ? WEIGHTS_AS_IS
+					 : (enum weight_use)opt->weights;
 	ret = size_kv(m, opt, &shape, &limits, &size, err);
 	if (ret)
 		return ret;
@@ -559,7 +569,7 @@ int model_open(const struct backend_options *opt, struct backend **ret_be,
 		m->be.submit = model_submit;
 		m->be.collect = model_collect;
 	}
-	if (ret || (ret = read_weights(m, opt->model, err)) ||
+	if (ret || (ret = read_weights(m, opt, err)) ||
 	    (ret = open_ops(m, opt, err)) || (ret = load(m, opt, err))) {
 		model_close(&m->be);
 		return ret;

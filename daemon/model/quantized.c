@@ -5,6 +5,7 @@
 #include "checkpoint/tensors.h"
 #include "daemon/model/repack.h"
 #include "kernels/formats.h"
+#include "kernels/half.h"
 
 #include <errno.h>
 #include <math.h>
@@ -206,6 +207,99 @@ out:
 	return e;
 }
 
+/* ---- INT8 */
+
+/* @scale: one for all rows, or for each. */
+static void put_int8(const struct job *j, const uint8_t *code,
+		     const float *scale, uint32_t per_rows, struct weight *w)
+{
+	uint32_t head = weight_formats[WEIGHT_INT8].head;
+	uint8_t *p = (void *)(uintptr_t)w->data;
+
+	for (uint32_t r = 0; r < j->rows; r++, p += w->row_stride) {
+		memcpy(p, &scale[r / per_rows], head);
+		memcpy(p + head, code + (uint64_t)r * j->cols, j->cols);
+	}
+}
+
+static int int8(const struct job *j, struct weight *ret)
+{
+	struct repack_fp8 lie = { .rows = j->rows };
+	const struct tensor *x, *s;
+	float *scale;
+	int e = need(j, ".weight", "I8", 2, (uint64_t[]){ j->rows, j->cols },
+		     &x);
+
+	if (e)
+		return e;
+	s = look(j, ".weight_scale");
+	if (!s)
+		return err_set(j->err, -ENOENT, "%s: %s has no weight_scale",
+			       j->t->path, j->name);
+	if ((e = read_scales(j, s, &lie)) || (e = widen(j, s, &scale)))
+		return e;
+	e = make(j, WEIGHT_INT8, ret);
+	if (!e) {
+		put_int8(j, x->data, scale, lie.per_rows, ret);
+		ret->own = 1;
+		tensors_done(x);
+	}
+	free(scale);
+	return e;
+}
+
+/* Sizes are compared as bits: what is not finite is larger than what is. */
+static bool all_finite(const float *v, uint32_t n)
+{
+	uint32_t top = 0;
+
+	for (uint32_t i = 0; i < n; i++) {
+		uint32_t size = half_to_bits(v[i]) & 0x7fffffff;
+
+		top = size > top ? size : top;
+	}
+	return top < 0x7f800000;
+}
+
+int quantized_round(const struct tensors *t, const char *name, struct weight *w,
+		    struct err *err)
+{
+	const struct job j = {
+		.t = t,
+		.name = name,
+		.rows = w->rows,
+		.cols = w->cols,
+		.err = err,
+	};
+	struct weight made;
+	float *row = malloc(w->cols * sizeof(*row));
+	int e = row ? make(&j, WEIGHT_INT8, &made)
+		    : err_set(err, -ENOMEM, "%s: no memory for %s", t->path,
+			      name);
+
+	for (uint32_t r = 0; r < w->rows && !e; r++) {
+		char *to = (char *)(uintptr_t)made.data;
+
+		weight_row(w, r, row);
+		if (!all_finite(row, w->cols)) {
+			free((void *)(uintptr_t)made.data);
+			e = err_set(err, -EINVAL,
+				    "%s: tensor %s has a number in row %u that "
+				    "is not finite, so it is not rounded",
+				    t->path, name, r);
+			break;
+		}
+		weight_formats[WEIGHT_INT8].pack(
+			row, to + (size_t)r * made.row_stride, w->cols);
+	}
+	free(row);
+	if (e)
+		return e;
+	made.own = 1;
+	*w = made;
+	return 0;
+}
+
 /* ---- 4 bits */
 
 /* Columns in the order of the groups, where somebody says their order. */
@@ -345,7 +439,7 @@ static int int4(const struct job *j, struct weight *ret)
 	return e;
 }
 
-/* ---- both */
+/* ---- all */
 
 bool quantized_is(const struct quant *q, const struct tensors *t,
 		  const char *name)
@@ -358,6 +452,8 @@ bool quantized_is(const struct quant *q, const struct tensors *t,
 		return false;
 	case QUANT_FP8:
 		return x && !strcmp(x->type, "F8_E4M3");
+	case QUANT_INT8:
+		return x && !strcmp(x->type, "I8");
 	default:
 		return !x &&
 		       tensors_find(t,
@@ -381,6 +477,8 @@ int quantized_matrix(const struct quant *q, const struct tensors *t,
 		.err = err,
 	};
 
+	if (q->form == QUANT_INT8)
+		return int8(&j, ret);
 	if (cols % QUANT_BLOCK)
 		return err_set(err, -EINVAL,
 			       "%s: %s has %u columns, supported where they "
@@ -391,9 +489,10 @@ int quantized_matrix(const struct quant *q, const struct tensors *t,
 
 bool quantized_ignores(const char *name)
 {
-	static const char *const ends[] = { ".input_scale", ".input_scale_ub",
-					    ".activation_scale", ".k_scale",
-					    ".v_scale" };
+	static const char *const ends[] = {
+		".input_scale",	     ".input_scale_ub", ".input_zero_point",
+		".activation_scale", ".k_scale",	".v_scale"
+	};
 	size_t n = strlen(name);
 
 	for (size_t i = 0; i < sizeof(ends) / sizeof(*ends); i++) {

@@ -26,6 +26,14 @@ int quantized_matrix(const struct quant *q, const struct tensors *t,
 		     const char *name, uint32_t rows, uint32_t cols,
 		     uint8_t *used, struct weight *ret, struct err *err);
 
+/*
+ * Plain matrix *w, called @name, rounded into rows of INT8 (formats.h): then its
+ * data is the caller's to free().  0; or -EINVAL for a number that is not
+ * finite, or -ENOMEM, and @err, and *w is as it was.
+ */
+int quantized_round(const struct tensors *t, const char *name, struct weight *w,
+		    struct err *err);
+
 /* Whether a tensor is of those that say how to round inputs, keys or values. */
 bool quantized_ignores(const char *name);
 

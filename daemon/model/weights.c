@@ -19,6 +19,7 @@ int weights_init(struct weights *w, const struct tensors *tensors,
 	w->tensors = tensors;
 	w->quant = quant;
 	w->nr_made = 0;
+	w->int8 = false;
 	w->used = calloc(tensors->nr + 1, 1);
 	w->made = calloc(tensors->nr + 1, sizeof(*w->made));
 	if (!w->used || !w->made) {
@@ -130,6 +131,21 @@ int weights_matrix(struct weights *w, const char *name, uint32_t rows,
 		.row_stride = weight_row_bytes(type, cols),
 		.data = t->data,
 	};
+	return 0;
+}
+
+int weights_layer_matrix(struct weights *w, const char *name, uint32_t rows,
+			 uint32_t cols, struct weight *ret, struct err *err)
+{
+	int r = weights_matrix(w, name, rows, cols, ret, err);
+
+	if (r || !w->int8 || ret->type > WEIGHT_BF16)
+		return r;
+	r = quantized_round(w->tensors, name, ret, err);
+	if (r)
+		return r;
+	w->made[w->nr_made++] = (void *)(uintptr_t)ret->data;
+	tensors_done(tensors_find(w->tensors, name));
 	return 0;
 }
 

@@ -3,11 +3,13 @@
  * weights.h - a model's tensors, handed to the kernels: what a model needs is
  * asked for by name with its shape, and a tensor that is missing or of another
  * shape or type is one line.  Matrices stay in the mapped files as they are;
- * those that the checkpoint keeps as quant.h says are repacked (quantized.h).
+ * those that the checkpoint keeps as quant.h says are repacked, and where INT8 is
+ * wished for, plain ones of layers rounded (quantized.h).
  */
 #ifndef MODEL_WEIGHTS_H
 #define MODEL_WEIGHTS_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 struct err;
@@ -21,6 +23,7 @@ struct weights {
 	uint8_t *used;		       /* owned: [tensors->nr] asked for */
 	void **made; /* owned: [nr_made] matrices that were repacked */
 	uint32_t nr_made;
+	bool int8; /* plain matrices of layers are rounded; 0 at first */
 };
 
 /* 0, or -ENOMEM and @err.  @tensors and @quant must outlive @w. */
@@ -33,10 +36,13 @@ void weights_done(struct weights *w);
 
 /*
  * The matrix @name, [rows, cols], of a type that kernels know, into *ret
- * (memory of the map, or of @w).  -ENOENT, -EINVAL or -ENOMEM and @err.
+ * (memory of the map, or of @w).  -ENOENT, -EINVAL or -ENOMEM and @err.  The
+ * second is for those of layers, which may be rounded.
  */
 int weights_matrix(struct weights *w, const char *name, uint32_t rows,
 		   uint32_t cols, struct weight *ret, struct err *err);
+int weights_layer_matrix(struct weights *w, const char *name, uint32_t rows,
+			 uint32_t cols, struct weight *ret, struct err *err);
 
 /* The vector @name, [len], widened to F32 into @ret (the caller's). */
 int weights_vector(struct weights *w, const char *name, uint32_t len,

@@ -196,7 +196,7 @@ static void put_scale(const struct pack *p, int row, int col, int min, float v)
 	   row % LAYOUT_ROWS] = v;
 }
 
-/* Row @row of CUDA_W_ROWS8: as P1, with one scale. */
+/* Row @row of CUDA_W_ROWS8: as P1, with one scale; what is not a number is 0. */
 static void row_codes(const struct pack *p, int row, const float *src)
 {
 	float top = 0, inverse;
@@ -205,8 +205,11 @@ static void row_codes(const struct pack *p, int row, const float *src)
 		top = fabsf(src[c]) > top ? fabsf(src[c]) : top;
 	inverse = top < OPS_PACKED_LEAST ? 0 : 127.0f / top;
 	p->scale[row] = inverse > 0 ? top / 127.0f : 0;
-	for (int c = 0; c < p->cols; c++)
-		put_code(p, row, c, (int)rintf(src[c] * inverse));
+	for (int c = 0; c < p->cols; c++) {
+		float v = src[c] * inverse;
+
+		put_code(p, row, c, (int)(v == v ? rintf(v) : 0));
+	}
 }
 
 /* Row @row of RUNS from the blocks at @src. */

@@ -50,11 +50,11 @@ int pack_form(enum weight_type type, enum cuda_form *ret);
 
 /*
  * Rows [row, row + count) of @w, each as it goes.  CUDA_W_BF16 and CUDA_W_F16:
- * of any type, to nearest even; CUDA_W_ROWS8: INT8 as it is, of any other type by rule P1
- * of ops.h over a whole row; CUDA_W_FP8, CUDA_W_INT4: of blocks of these that are simple
- * (formats.h), or rounded from F32, F16 and BF16: with a scale a row, its
- * largest number at 448, and by weight_formats[WEIGHT_INT4]; all others: of the
- * types for which pack_form() says so.
+ * of any type, to nearest even; CUDA_W_ROWS8: INT8 as it is, any other type by
+ * rule P1 of ops.h over a whole row; CUDA_W_FP8, CUDA_W_INT4: of blocks of these
+ * that are simple (formats.h), or rounded from F32, F16 and BF16: with a scale a
+ * row, its largest number at 448, and by weight_formats[WEIGHT_INT4]; all
+ * others: of the types for which pack_form() says so.
  * @scratch: [w->cols].  -EINVAL where the form is not made from such weights.
  */
 int pack_weight(const struct pack *p, const struct weight *w,

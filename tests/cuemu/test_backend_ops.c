@@ -7,8 +7,8 @@
  * against the largest number of its row.
  *
  * BF16 has 8 bits: half a unit in the last place is up to 2^-8 of a number; F16
- * has 11.  Before packed weights F32 is kept, and products with them are the
- * CPU's bits: no error at all in X and LOGITS.
+ * has 11.  Before packed weights and INT8 F32 is kept, and products with them
+ * are the CPU's bits: no error at all in X and LOGITS.
  */
 #include "tests/cuemu/gpu.h"
 #include "tests/model/golden.h"
@@ -19,7 +19,14 @@
 #define NR_ROWS 40u
 #define MAX_ROW 512u
 
-enum kind { BF16, F16, PACKED, MIXED, INT8 };
+enum kind {
+	BF16,
+	F16,
+	PACKED,
+	W8A8, /* both rounded to INT8, but for the ends */
+	MIXED,
+	INT8, /* only the device's */
+};
 
 static const struct model {
 	const char *path;
@@ -171,12 +178,11 @@ static double worst[NR_OPS_BUFFERS];
 static void run(const struct pair *p, const struct step *s)
 {
 	enum kind kind = p->kind;
+	bool whole = kind == PACKED || kind == W8A8; /* F32, then codes */
 	/* what is kept for a product, and what comes of it */
-	double kept = kind == F16      ? F16_NEAR
-		      : kind == PACKED ? F32_NEAR
-				       : BF16_NEAR;
+	double kept = kind == F16 ? F16_NEAR : whole ? F32_NEAR : BF16_NEAR;
 	double coded = kind == INT8 ? INT8_NEAR : CODES_NEAR;
-	double made = kind == PACKED ? SAME : kind >= MIXED ? coded : F32_NEAR;
+	double made = whole ? SAME : kind >= MIXED ? coded : F32_NEAR;
 	double wide = kind >= MIXED ? coded : 0;
 	/*
 	 * keys, values and p are rounded as well as the answer; of W8A8 scores
@@ -194,13 +200,16 @@ static void run(const struct pair *p, const struct step *s)
 		     1);
 		BOTH(f->ops->out_norm(f->ctx, s, l), OPS_X, made, OPS_XN,
 		     kept + wide);
-		BOTH(f->ops->gate_up(f->ctx, s, l), OPS_H, kept + wide, OPS_H,
-		     1);
+		BOTH(f->ops->gate_up(f->ctx, s, l), OPS_H,
+		     whole ? SAME : kept + wide, OPS_H, 1);
+		/* the head is not rounded: before it XN is BF16 */
+		if (l + 1 == p->model->layers && kind == W8A8)
+			kept = BF16_NEAR;
 		BOTH(f->ops->down_norm(f->ctx, s, l), OPS_X, made, OPS_XN,
 		     kept + wide);
 	}
-	BOTH(f->ops->head(f->ctx, s, 0, NR_ROWS), OPS_LOGITS, made, OPS_LOGITS,
-	     1);
+	BOTH(f->ops->head(f->ctx, s, 0, NR_ROWS), OPS_LOGITS,
+	     kind == W8A8 ? F32_NEAR : made, OPS_LOGITS, 1);
 }
 
 static void print_worst(void)
@@ -241,34 +250,49 @@ TEST(each_op_is_that_of_plain_c_but_for_its_roundings)
 	}
 }
 
+static void compare(const struct model *m, enum kind kind)
+{
+	struct pair p = { .model = m, .kind = kind };
+	struct backend_options opt, of_ref;
+	struct drive ref, gpu;
+	char path[128];
+	struct step s;
+
+	snprintf(path, sizeof(path), "tests/data/%s", m->path);
+	ROW(path);
+	of_ref = (struct backend_options){
+		.model = path, .ops = "ref", .threads = 1, .kv = BACKEND_KV_F32
+	};
+	if (kind == W8A8)
+		of_ref.weights = BACKEND_WEIGHTS_INT8;
+	drive_open_with(&ref, &of_ref);
+	opt = gpu_options(path);
+	opt.weights = BACKEND_WEIGHTS_INT8;
+	opt.each_op = true;
+	gpu_open_opt(&gpu, &opt);
+	CHECK(gpu.be->info.arith != ref.be->info.arith);
+	p.ref = model_forward(ref.be);
+	p.gpu = model_forward(gpu.be);
+	p.vocab = ref.vocab;
+	s = make_step(p.vocab);
+	run(&p, &s);
+	print_worst();
+	drive_close(&gpu);
+	drive_close(&ref);
+}
+
+/* Products of layers are the CPU's to the bit, residual stream included. */
+TEST(w8a8_is_the_CPU_s_in_every_linear_layer)
+{
+	for (size_t i = 0; i < sizeof(models) / sizeof(*models); i++)
+		if (models[i].kind <= F16)
+			compare(&models[i], W8A8);
+}
+
 /* The F32 that is rounded to 8 bits is ref's, so what is off is that. */
 TEST(w8a8_is_near_the_weights_it_was_made_of)
 {
-	for (size_t i = 0; i < sizeof(models) / sizeof(*models); i++) {
-		const struct model *m = &models[i];
-		struct pair p = { .model = m, .kind = INT8 };
-		struct backend_options opt;
-		struct drive ref, gpu;
-		char path[128];
-		struct step s;
-
-		if (m->kind > F16)
-			continue;
-		snprintf(path, sizeof(path), "tests/data/%s", m->path);
-		ROW(path);
-		drive_open(&ref, path, "ref", 1);
-		opt = gpu_options(path);
-		opt.weights = BACKEND_WEIGHTS_INT8;
-		opt.each_op = true;
-		gpu_open_opt(&gpu, &opt);
-		CHECK(gpu.be->info.arith != ref.be->info.arith);
-		p.ref = model_forward(ref.be);
-		p.gpu = model_forward(gpu.be);
-		p.vocab = ref.vocab;
-		s = make_step(p.vocab);
-		run(&p, &s);
-		print_worst();
-		drive_close(&gpu);
-		drive_close(&ref);
-	}
+	for (size_t i = 0; i < sizeof(models) / sizeof(*models); i++)
+		if (models[i].kind <= F16)
+			compare(&models[i], INT8);
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A slow test: checkpoints in FP8 and in 4 bits (tests/model/quantized.h), and
+ * A slow test: checkpoints in FP8, INT8 and 4 bits (tests/model/quantized.h), and
  * plain ones rounded at load, on the CUDA backend: logits near those of float64
  * over the very numbers, and the same bits however a text is cut and whoever
  * shares the step.

@@ -60,6 +60,13 @@ static const struct qz_form {
 	  "\"format\":\"pack-quantized\",\"config_groups\":{\"group_0\":{"
 	  "\"weights\":{\"num_bits\":4,\"type\":\"int\",\"symmetric\":false,"
 	  "\"strategy\":\"group\",\"group_size\":128}}}" },
+	{ "int8",
+	  "\"quant_method\":\"compressed-tensors\","
+	  "\"format\":\"int-quantized\",\"config_groups\":{\"group_0\":{"
+	  "\"input_activations\":{\"num_bits\":8,\"type\":\"int\","
+	  "\"dynamic\":true,\"symmetric\":true,\"strategy\":\"token\"},"
+	  "\"weights\":{\"num_bits\":8,\"type\":\"int\",\"symmetric\":true,"
+	  "\"strategy\":\"channel\",\"group_size\":null}}}" },
 	{ "plain", NULL }, /* BF16 */
 };
 #define NR_QZ	 (sizeof(qz_forms) / sizeof(qz_forms[0]) - 1)
@@ -167,6 +174,14 @@ static inline void qz_words(struct qz_file *f, const char *name, uint32_t a,
 	qz_stream(f->form, name, qz_tensor(f, name, "I32", a, b, size), size);
 }
 
+static inline void qz_i8(struct qz_file *f, const char *name, uint32_t a,
+			 uint32_t b)
+{
+	size_t n = (size_t)a * b;
+
+	qz_stream(f->form, name, qz_tensor(f, name, "I8", a, b, n), n);
+}
+
 static inline void qz_e4m3(struct qz_file *f, const char *name, uint32_t a,
 			   uint32_t b)
 {
@@ -225,6 +240,9 @@ static inline void qz_matrix(struct qz_file *f, const char *base, uint32_t rows,
 			for (uint32_t k = 0; k < cols; k++)
 				memcpy(to + 4 * k, &(uint32_t){ k / group }, 4);
 		}
+	} else if (f->form[0] == 'i') {
+		qz_i8(f, name[0], rows, cols);
+		qz_scales(f, name[1], "BF16", rows, 1, 17);
 	} else if (f->form[0] == 'a') {
 		qz_words(f, name[3], cols, rows / 8);
 		qz_words(f, name[4], groups, rows / 8);

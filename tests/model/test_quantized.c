@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Checkpoints in FP8 and in 4 bits, in the forms that people publish: the
+ * Checkpoints in FP8, INT8 and 4 bits, in the forms that people publish: the
  * numbers of their matrices bit for bit, and logits, against a program of
- * another language (tests/data/quantized); and what is wrong with one is one
- * line.
+ * another language (tests/data/quantized); plain ones rounded to INT8 when they
+ * are opened; and what is wrong with one is one line.
  */
 #include "tests/model/drive.h"
 #include "tests/model/quantized.h"
@@ -89,7 +89,7 @@ TEST(the_numbers_are_those_of_the_programs_that_made_them)
 
 	for (size_t i = 0; i < NR_QZ; i++) {
 		const char *dir = qz_write(i, &file);
-		bool fp8 = file.form[0] == 'f';
+		char kind = file.form[0];
 		struct checkpoint c;
 		struct weights w;
 		struct layers p;
@@ -103,10 +103,12 @@ TEST(the_numbers_are_those_of_the_programs_that_made_them)
 		hash_of(&p, hex);
 		CHECK_STR(hex, json_string_value(json_object_get(
 				       qz_golden(golden, i), "hash")));
-		CHECK_EQ(p.layer[1].up.type, fp8 ? WEIGHT_FP8 : WEIGHT_INT4);
+		CHECK_EQ(p.layer[1].up.type, kind == 'f'   ? WEIGHT_FP8
+					     : kind == 'i' ? WEIGHT_INT8
+							   : WEIGHT_INT4);
 		CHECK_EQ(p.layer[1].up.simple,
-			 fp8 ? strcmp(file.form, "fp8-block") != 0
-			     : !strcmp(file.form, "packed"));
+			 kind == 'f' ? strcmp(file.form, "fp8-block") != 0
+				     : !strcmp(file.form, "packed"));
 		CHECK_EQ(p.ends.head.type, WEIGHT_BF16);
 		CHECK_EQ(figures_served(&c.arch, &c.tensors), served(&p));
 		first = weights_unused(&w, &n);
@@ -120,8 +122,16 @@ TEST(the_numbers_are_those_of_the_programs_that_made_them)
 
 /* The last logits of the golden ids with @ops, in steps of @chunk. */
 static void last_logits(const char *dir, const char *ops, uint32_t chunk,
-			const json_t *golden, float logits[QZ_VOCAB])
+			enum backend_weights weights, const json_t *golden,
+			float logits[QZ_VOCAB])
 {
+	const struct backend_options opt = {
+		.model = dir,
+		.ops = ops,
+		.threads = 2,
+		.kv = BACKEND_KV_F32,
+		.weights = weights,
+	};
 	const json_t *list = json_object_get(golden, "ids");
 	uint32_t ids[64], n = (uint32_t)json_array_size(list);
 	struct drive d;
@@ -130,7 +140,7 @@ static void last_logits(const char *dir, const char *ops, uint32_t chunk,
 	for (uint32_t i = 0; i < n; i++)
 		ids[i] = (uint32_t)json_integer_value(json_array_get(list, i));
 	seq_init(&s, ids, n);
-	drive_open_kv(&d, dir, ops, 2, BACKEND_KV_F32);
+	drive_open_with(&d, &opt);
 	while (s.computed < n) {
 		drive_begin(&d);
 		drive_span(&d, &s,
@@ -156,30 +166,58 @@ static double rms_error(const float *got, const json_t *want)
 	return sqrt(error / all);
 }
 
-/* FP8 is multiplied with F32; before 4 bits inputs have 8 (P1). */
-TEST(logits_are_those_of_float64)
+/* ref's, which those of all op sets are, however a text is cut. */
+static void same_logits(const char *dir, enum backend_weights weights,
+			const json_t *golden, float first[QZ_VOCAB])
 {
 	static const char *const sets[] = { "ref", "avx2", "avx512" };
+	float got[QZ_VOCAB];
+
+	last_logits(dir, "ref", 64, weights, golden, first);
+	for (size_t s = 0; s < 3; s++) {
+		if (!ops_find(sets[s]))
+			continue;
+		last_logits(dir, sets[s], 7, weights, golden, got);
+		CHECK(!memcmp(first, got, sizeof(got)));
+	}
+}
+
+/* FP8 is multiplied with F32; before 4 bits and INT8 inputs have 8 (P1, P3). */
+TEST(logits_are_those_of_float64)
+{
 	json_t *golden = qz_read();
 
 	for (size_t i = 0; i < NR_QZ; i++) {
 		const char *dir = qz_write(i, &file);
 		const json_t *want =
 			json_object_get(qz_golden(golden, i), "logits");
-		float first[QZ_VOCAB], got[QZ_VOCAB];
+		float got[QZ_VOCAB];
 		double e;
 
-		last_logits(dir, "ref", 64, golden, first);
-		e = rms_error(first, want);
+		same_logits(dir, BACKEND_WEIGHTS_AS_IS, golden, got);
+		e = rms_error(got, want);
 		printf("# %s: off by %.2g of the logits\n", file.form, e);
 		CHECK(e < (file.form[0] == 'f' ? 1e-5 : 0.03));
-		for (size_t s = 0; s < 3; s++) {
-			if (!ops_find(sets[s]))
-				continue;
-			last_logits(dir, sets[s], 7, golden, got);
-			CHECK(!memcmp(first, got, sizeof(got)));
-		}
 	}
+	json_decref(golden);
+}
+
+/* What is lost is the rounding of weights and inputs: 127 codes of each. */
+TEST(a_plain_checkpoint_is_rounded_to_INT8_when_it_is_asked_for)
+{
+	const char *dir = qz_write(QZ_PLAIN, &file);
+	json_t *golden = qz_read();
+	const json_t *want =
+		json_object_get(qz_golden(golden, QZ_PLAIN), "logits");
+	float plain[QZ_VOCAB], got[QZ_VOCAB];
+	double e;
+
+	same_logits(dir, BACKEND_WEIGHTS_AS_IS, golden, plain);
+	CHECK(rms_error(plain, want) < 1e-5);
+	same_logits(dir, BACKEND_WEIGHTS_INT8, golden, got);
+	e = rms_error(got, want);
+	printf("# plain as int8: off by %.2g of the logits\n", e);
+	CHECK(e > 1e-4 && e < 0.03);
 	json_decref(golden);
 }
 
@@ -237,9 +275,10 @@ TEST(rows_given_back_for_a_faster_form_are_missed_by_no_step)
 
 /* ---- what is refused */
 
-static int open_it(void)
+static int open_as(enum backend_weights weights)
 {
-	struct backend_options opt = { .model = scratch_dir() };
+	struct backend_options opt = { .model = scratch_dir(),
+				       .weights = weights };
 	struct backend *be = NULL;
 	int ret;
 
@@ -248,6 +287,11 @@ static int open_it(void)
 	if (!ret)
 		be->close(be);
 	return ret;
+}
+
+static int open_it(void)
+{
+	return open_as(BACKEND_WEIGHTS_AS_IS);
 }
 
 TEST(a_quantization_that_is_not_supported_is_one_line)
@@ -283,8 +327,22 @@ TEST(a_quantization_that_is_not_supported_is_one_line)
 		  "\"zero_point\":false",
 		  "zero_point is false" },
 		{ "\"quant_method\":\"compressed-tensors\",\"format\":"
-		  "\"int-quantized\"",
-		  "format is int-quantized, supported are float-quantized" },
+		  "\"marlin-24\"",
+		  "format is marlin-24, supported are float-quantized" },
+		{ "\"quant_method\":\"compressed-tensors\",\"format\":"
+		  "\"int-quantized\",\"config_groups\":{\"g\":{\"weights\":{"
+		  "\"type\":\"int\",\"num_bits\":8,\"strategy\":\"channel\","
+		  "\"symmetric\":false}}}",
+		  "symmetric is false, with int-quantized supported is true" },
+		{ "\"quant_method\":\"compressed-tensors\",\"format\":"
+		  "\"int-quantized\",\"config_groups\":{\"g\":{\"weights\":{"
+		  "\"type\":\"int\",\"num_bits\":8,\"strategy\":\"group\"}}}",
+		  "strategy is group, supported are tensor, channel" },
+		{ "\"quant_method\":\"compressed-tensors\",\"format\":"
+		  "\"int-quantized\",\"config_groups\":{\"g\":{\"weights\":{"
+		  "\"type\":\"int\",\"num_bits\":4,\"strategy\":\"channel\"}}}",
+		  "weights are int of 4 bits, with int-quantized supported are "
+		  "int of 8" },
 		{ "\"quant_method\":\"compressed-tensors\",\"format\":"
 		  "\"pack-quantized\"",
 		  "config_groups is absent" },
@@ -374,6 +432,17 @@ TEST(tensors_that_do_not_fit_are_one_line)
 		  "are one, [256, 1] and one for 128 x 128" },
 		{ "fp8-tensor", "q_proj.weight_scale", "q_proj.weight_Scale",
 		  "has neither weight_scale nor weight_scale_inv" },
+		{ "int8", "q_proj.weight_scale", "q_proj.weight_Scale",
+		  "q_proj.weight has no weight_scale" },
+		{ "int8", "\"BF16\",\"shape\":[256,1]",
+		  "\"BF16\",\"shape\":[1,256]",
+		  "q_proj.weight_scale is [1, 256], for [256, 256] allowed are "
+		  "one, [256, 1]" },
+		{ "int8", "\"I8\",\"shape\":[256,256]",
+		  "\"I8\",\"shape\":[128,512]",
+		  "q_proj.weight is I8 [128, 512], config.json needs I8 [256, "
+		  "256]" },
+		{ "int8", "\"I8\"", "\"U8\"", "is U8, allowed F32" },
 		{ "fp8-tensor", "F8_E4M3", "F8_E5M2",
 		  "is F8_E5M2, allowed F32" },
 	};
@@ -452,4 +521,15 @@ TEST(the_digest_sees_codes_and_scales)
 		be->close(be);
 		CHECK(memcmp(first, again, 32));
 	}
+
+	qz_write(QZ_PLAIN, &file);
+	memcpy(data_of(UP ".weight") + 2 * 5 * QZ_DIM, &(uint16_t){ 0x7f80 },
+	       2);
+	edit("F32", "F32");
+	CHECK_EQ(open_it(), 0);
+	CHECK_EQ(open_as(BACKEND_WEIGHTS_INT8), -EINVAL);
+	CHECK(strstr(err.text, UP ".weight has a number in row 5 that is not "
+				  "finite"));
+	CHECK_EQ(open_as(BACKEND_WEIGHTS_FP8), -EINVAL);
+	CHECK(strstr(err.text, "rounded by GPUs"));
 }

@@ -79,6 +79,22 @@ is "--weights file gives the same ids" "${ids[*]:3}" "${ids[*]:0:3}"
 ERR=$("$B/llmd" --model "$TMP/q4.gguf" --weights slow 2>&1)
 is "--weights slow: one line" "$ERR" "llmd: weights: 'slow' is none of fast|file|int8|fp8|int4 (llmd --help lists all)"
 
+# ---- plain weights rounded ----------------------------------------------
+ids=() arith=()
+for w in fast int8 int8; do
+	serve --model $dir --threads 1 --weights $w || not_ok "llmd --weights $w serves"
+	ask run --socket "$SOCK" --format ids -n 60 --ignore-eos --temperature 1 --seed 4 --ids "5 6 7"
+	ids+=("$OUT")
+	arith+=("$(ask info --socket "$SOCK" --format json; field model.arith)")
+	stop
+done
+like "--weights int8: it serves" "${ids[1]}" '^[0-9]+( [0-9]+){59}$'
+is "--weights int8 gives the same ids again" "${ids[2]}" "${ids[1]}"
+like "info names the arithmetic" "${arith[1]}" '^[0-9a-f]{16}$'
+is "--weights int8 has one of its own" "$(printf '%s\n' "${arith[@]}" | uniq | wc -l)" 2
+ERR=$("$B/llmd" --model $dir --weights fp8 2>&1)
+is "--weights fp8 without a GPU: one line" "$ERR" "llmd: weights fp8 or int4 is for --backend cuda"
+
 # ---- the model that ships, as one file ----------------------------------
 if model=$(shipped_model) && [[ -x $B/llmd ]]; then
 	ask quantize --type f16 "$model" "$TMP/one.gguf"
