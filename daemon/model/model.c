@@ -202,8 +202,10 @@ static int read_weights(struct model *m, const struct backend_options *opt,
 	if (!ret)
 		ret = weights_init(&m->weights, tensors, &arch->quant, err);
 	m->weights.int8 = rounds_here(opt);
+	m->weights.threads = opt->threads;
 	if (!ret)
 		ret = layers_bind(&m->layers, arch, &m->weights, err);
+	weights_bound(&m->weights);
 	if (!ret)
 		ret = digest_model(tensors, m->be.info.digest, err);
 	if (ret)

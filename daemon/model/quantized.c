@@ -5,7 +5,6 @@
 #include "checkpoint/tensors.h"
 #include "daemon/model/repack.h"
 #include "kernels/formats.h"
-#include "kernels/half.h"
 
 #include <errno.h>
 #include <math.h>
@@ -27,6 +26,7 @@ struct job {
 	const char *name;
 	uint32_t rows, cols;
 	uint8_t *used;
+	struct pool *pool;
 	struct err *err;
 };
 
@@ -192,7 +192,7 @@ static int fp8(const struct job *j, struct weight *ret)
 		goto out;
 	r.code = x->data;
 	r.scale = scale;
-	e = repack_fp8(&r, (void *)(uintptr_t)ret->data);
+	e = repack_fp8(&r, j->pool, (void *)(uintptr_t)ret->data);
 	ret->simple = r.nr_scales == 1;
 	ret->own = 1;
 	tensors_done(x);
@@ -209,22 +209,10 @@ out:
 
 /* ---- INT8 */
 
-/* @scale: one for all rows, or for each. */
-static void put_int8(const struct job *j, const uint8_t *code,
-		     const float *scale, uint32_t per_rows, struct weight *w)
-{
-	uint32_t head = weight_formats[WEIGHT_INT8].head;
-	uint8_t *p = (void *)(uintptr_t)w->data;
-
-	for (uint32_t r = 0; r < j->rows; r++, p += w->row_stride) {
-		memcpy(p, &scale[r / per_rows], head);
-		memcpy(p + head, code + (uint64_t)r * j->cols, j->cols);
-	}
-}
-
 static int int8(const struct job *j, struct weight *ret)
 {
-	struct repack_fp8 lie = { .rows = j->rows };
+	struct repack_int8 r = { .rows = j->rows, .cols = j->cols };
+	struct repack_fp8 lie = { 0 }; /* scales of FP8 lie as these */
 	const struct tensor *x, *s;
 	float *scale;
 	int e = need(j, ".weight", "I8", 2, (uint64_t[]){ j->rows, j->cols },
@@ -240,7 +228,10 @@ static int int8(const struct job *j, struct weight *ret)
 		return e;
 	e = make(j, WEIGHT_INT8, ret);
 	if (!e) {
-		put_int8(j, x->data, scale, lie.per_rows, ret);
+		r.code = x->data;
+		r.scale = scale;
+		r.per_rows = lie.per_rows;
+		repack_int8(&r, j->pool, (void *)(uintptr_t)ret->data);
 		ret->own = 1;
 		tensors_done(x);
 	}
@@ -248,21 +239,8 @@ static int int8(const struct job *j, struct weight *ret)
 	return e;
 }
 
-/* Sizes are compared as bits: what is not finite is larger than what is. */
-static bool all_finite(const float *v, uint32_t n)
-{
-	uint32_t top = 0;
-
-	for (uint32_t i = 0; i < n; i++) {
-		uint32_t size = half_to_bits(v[i]) & 0x7fffffff;
-
-		top = size > top ? size : top;
-	}
-	return top < 0x7f800000;
-}
-
-int quantized_round(const struct tensors *t, const char *name, struct weight *w,
-		    struct err *err)
+int quantized_round(const struct tensors *t, const char *name,
+		    struct pool *pool, struct weight *w, struct err *err)
 {
 	const struct job j = {
 		.t = t,
@@ -272,29 +250,25 @@ int quantized_round(const struct tensors *t, const char *name, struct weight *w,
 		.err = err,
 	};
 	struct weight made;
-	float *row = malloc(w->cols * sizeof(*row));
-	int e = row ? make(&j, WEIGHT_INT8, &made)
-		    : err_set(err, -ENOMEM, "%s: no memory for %s", t->path,
-			      name);
+	uint32_t row = 0;
+	void *p;
+	int e = make(&j, WEIGHT_INT8, &made);
 
-	for (uint32_t r = 0; r < w->rows && !e; r++) {
-		char *to = (char *)(uintptr_t)made.data;
-
-		weight_row(w, r, row);
-		if (!all_finite(row, w->cols)) {
-			free((void *)(uintptr_t)made.data);
-			e = err_set(err, -EINVAL,
-				    "%s: tensor %s has a number in row %u that "
-				    "is not finite, so it is not rounded",
-				    t->path, name, r);
-			break;
-		}
-		weight_formats[WEIGHT_INT8].pack(
-			row, to + (size_t)r * made.row_stride, w->cols);
-	}
-	free(row);
 	if (e)
 		return e;
+	p = (void *)(uintptr_t)made.data;
+	e = repack_rounded(w, pool, p, &row);
+	if (e) {
+		free(p);
+		return e == -ENOMEM
+			       ? err_set(err, e, "%s: no memory for %s",
+					 t->path, name)
+			       : err_set(err, -EINVAL,
+					 "%s: tensor %s has a number in row %u "
+					 "that is not finite, so it is not "
+					 "rounded",
+					 t->path, name, row);
+	}
 	made.own = 1;
 	*w = made;
 	return 0;
@@ -429,7 +403,7 @@ static int int4(const struct job *j, struct weight *ret)
 		r.word = codes->data;
 		r.scale = scale;
 		r.zero = zero;
-		repack_int4(&r, (void *)(uintptr_t)ret->data);
+		repack_int4(&r, j->pool, (void *)(uintptr_t)ret->data);
 		ret->simple = all_8;
 		ret->own = 1;
 		tensors_done(codes);
@@ -464,7 +438,8 @@ bool quantized_is(const struct quant *q, const struct tensors *t,
 
 int quantized_matrix(const struct quant *q, const struct tensors *t,
 		     const char *name, uint32_t rows, uint32_t cols,
-		     uint8_t *used, struct weight *ret, struct err *err)
+		     uint8_t *used, struct pool *pool, struct weight *ret,
+		     struct err *err)
 {
 	const struct job j = {
 		.q = q,
@@ -474,6 +449,7 @@ int quantized_matrix(const struct quant *q, const struct tensors *t,
 		.rows = rows,
 		.cols = cols,
 		.used = used,
+		.pool = pool,
 		.err = err,
 	};
 

@@ -10,6 +10,7 @@
 #include <stdint.h>
 
 struct err;
+struct pool;
 struct quant;
 struct tensors;
 struct weight;
@@ -20,19 +21,21 @@ bool quantized_is(const struct quant *q, const struct tensors *t,
 
 /*
  * It, [rows, cols], into *ret; ret->data is the caller's to free().  @used:
- * [t->nr], set for its tensors.  0, or a negative errno and @err.
+ * [t->nr], set for its tensors; @pool: who repacks.  0, or a negative errno and
+ * @err.
  */
 int quantized_matrix(const struct quant *q, const struct tensors *t,
 		     const char *name, uint32_t rows, uint32_t cols,
-		     uint8_t *used, struct weight *ret, struct err *err);
+		     uint8_t *used, struct pool *pool, struct weight *ret,
+		     struct err *err);
 
 /*
  * Plain matrix *w, called @name, rounded into rows of INT8 (formats.h): then its
  * data is the caller's to free().  0; or -EINVAL for a number that is not
  * finite, or -ENOMEM, and @err, and *w is as it was.
  */
-int quantized_round(const struct tensors *t, const char *name, struct weight *w,
-		    struct err *err);
+int quantized_round(const struct tensors *t, const char *name,
+		    struct pool *pool, struct weight *w, struct err *err);
 
 /* Whether a tensor is of those that say how to round inputs, keys or values. */
 bool quantized_ignores(const char *name);

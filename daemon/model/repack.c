@@ -1,13 +1,17 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * repack.c - a tile of 128 rows and 128 columns at a time, so that what lies
- * column by column is read by whole cache lines.
+ * repack.c - a band of 128 rows at a time; of 4 bits tiles of as many columns, so
+ * that what lies column by column is read by whole cache lines.
  */
 #include "daemon/model/repack.h"
 #include "kernels/block128.h"
 #include "kernels/formats.h"
+#include "kernels/half.h"
+#include "kernels/pool.h"
 
 #include <errno.h>
+#include <stdatomic.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define TILE  BLOCK128
@@ -24,25 +28,147 @@ static uint32_t word_at(const uint8_t *word, uint64_t i)
 	return u;
 }
 
-int repack_fp8(const struct repack_fp8 *r, void *dst)
-{
-	uint32_t blocks = r->cols / BLOCK128, nan = 0;
-	const uint8_t *code = r->code;
-	uint8_t *p = dst;
+/* What the threads share; *r is one of the forms. */
+struct band_job {
+	const void *r;
+	uint8_t *dst;
+	_Atomic uint32_t bad; /* rows before it are good; in no order */
+};
 
-	for (uint32_t row = 0; row < r->rows; row++) {
+/* @fn on bands [first, end) of TILE rows; returns job->bad. */
+static uint32_t run_bands(pool_fn *fn, const void *r, void *dst,
+			  struct pool *pool, uint32_t rows)
+{
+	struct band_job job = { .r = r, .dst = dst, .bad = UINT32_MAX };
+
+	pool_run(pool, fn, &job, (rows + TILE - 1) / TILE, 1);
+	/* pool_run() has made all that they wrote visible */
+	return atomic_load_explicit(&job.bad, memory_order_relaxed);
+}
+
+static uint32_t band_end(uint32_t end, uint32_t rows)
+{
+	return end < rows / TILE ? end * TILE : rows;
+}
+
+/* The least of the rows that somebody found bad. */
+static void found_bad(struct band_job *job, uint32_t row)
+{
+	uint32_t least = atomic_load_explicit(&job->bad, memory_order_relaxed);
+
+	while (row < least &&
+	       !atomic_compare_exchange_weak_explicit(&job->bad, &least, row,
+						      memory_order_relaxed,
+						      memory_order_relaxed))
+		;
+}
+
+static void fp8_bands(void *arg, uint32_t thread, uint32_t first, uint32_t end)
+{
+	struct band_job *job = arg;
+	const struct repack_fp8 *r = job->r;
+	uint32_t blocks = r->cols / BLOCK128;
+	uint32_t bytes = weight_formats[WEIGHT_FP8].block_bytes;
+
+	(void)thread;
+	end = band_end(end, r->rows);
+	for (uint32_t row = first * TILE; row < end; row++) {
 		const float *scale =
 			r->scale + (uint64_t)(row / r->per_rows) * r->nr_scales;
+		const uint8_t *code = r->code + (uint64_t)row * r->cols;
+		uint8_t *p = job->dst + (uint64_t)row * blocks * bytes;
+		uint32_t nan = 0;
 
 		for (uint32_t b = 0; b < blocks; b++, code += BLOCK128) {
 			for (uint32_t i = 0; i < BLOCK128; i++)
 				nan |= (code[i] & 0x7f) == 0x7f;
 			block128_put_fp8(p, scale[r->nr_scales > 1 ? b : 0],
 					 code);
-			p += weight_formats[WEIGHT_FP8].block_bytes;
+			p += bytes;
 		}
+		if (nan)
+			found_bad(job, row);
 	}
-	return nan ? -EDOM : 0;
+}
+
+int repack_fp8(const struct repack_fp8 *r, struct pool *pool, void *dst)
+{
+	return run_bands(fp8_bands, r, dst, pool, r->rows) < r->rows ? -EDOM
+								     : 0;
+}
+
+static void int8_bands(void *arg, uint32_t thread, uint32_t first, uint32_t end)
+{
+	struct band_job *job = arg;
+	const struct repack_int8 *r = job->r;
+	size_t head = weight_formats[WEIGHT_INT8].head;
+
+	(void)thread;
+	end = band_end(end, r->rows);
+	for (uint32_t row = first * TILE; row < end; row++) {
+		uint8_t *p = job->dst + row * (head + r->cols);
+
+		memcpy(p, &r->scale[row / r->per_rows], head);
+		memcpy(p + head, r->code + (uint64_t)row * r->cols, r->cols);
+	}
+}
+
+void repack_int8(const struct repack_int8 *r, struct pool *pool, void *dst)
+{
+	run_bands(int8_bands, r, dst, pool, r->rows);
+}
+
+/* Sizes are compared as bits: what is not finite is larger than what is. */
+static int all_finite(const float *v, uint32_t n)
+{
+	uint32_t top = 0;
+
+	for (uint32_t i = 0; i < n; i++) {
+		uint32_t size = half_to_bits(v[i]) & 0x7fffffff;
+
+		top = size > top ? size : top;
+	}
+	return top < 0x7f800000;
+}
+
+struct rounding {
+	const struct weight *w;
+	float *scratch; /* [threads][cols] */
+};
+
+static void rounded_bands(void *arg, uint32_t thread, uint32_t first,
+			  uint32_t end)
+{
+	struct band_job *job = arg;
+	const struct rounding *r = job->r;
+	const struct weight *w = r->w;
+	float *row = r->scratch + (size_t)thread * w->cols;
+	size_t bytes = weight_row_bytes(WEIGHT_INT8, w->cols);
+
+	end = band_end(end, w->rows);
+	for (uint32_t i = first * TILE; i < end; i++) {
+		weight_row(w, i, row);
+		if (!all_finite(row, w->cols))
+			found_bad(job, i);
+		weight_formats[WEIGHT_INT8].pack(row, job->dst + i * bytes,
+						 w->cols);
+	}
+}
+
+int repack_rounded(const struct weight *w, struct pool *pool, void *dst,
+		   uint32_t *ret_row)
+{
+	struct rounding r = {
+		.w = w,
+		.scratch = malloc((size_t)pool_threads(pool) * w->cols *
+				  sizeof(float)),
+	};
+
+	if (!r.scratch)
+		return -ENOMEM;
+	*ret_row = run_bands(rounded_bands, &r, dst, pool, w->rows);
+	free(r.scratch);
+	return *ret_row < w->rows ? -EDOM : 0;
 }
 
 /* Bits @mask of @b change places with those of @a that are @shift higher. */
@@ -109,17 +235,21 @@ static void take_tile(const struct repack_int4 *r, uint32_t row, uint32_t nr,
 	}
 }
 
-void repack_int4(const struct repack_int4 *r, void *dst)
+static void int4_bands(void *arg, uint32_t thread, uint32_t first, uint32_t end)
 {
+	struct band_job *job = arg;
+	const struct repack_int4 *r = job->r;
 	uint32_t bytes = weight_formats[WEIGHT_INT4].block_bytes;
 	uint32_t blocks = r->cols / BLOCK128, groups = r->cols / r->group;
 	uint32_t tile[TILE][WORDS];
 
-	for (uint32_t row = 0; row < r->rows; row += TILE) {
-		uint32_t nr = r->rows - row < TILE ? r->rows - row : TILE;
+	(void)thread;
+	end = band_end(end, r->rows);
+	for (uint32_t row = first * TILE; row < end; row += TILE) {
+		uint32_t nr = end - row < TILE ? end - row : TILE;
 
 		for (uint32_t b = 0; b < blocks; b++) {
-			uint8_t *p = dst;
+			uint8_t *p = job->dst;
 
 			take_tile(r, row, nr, b * TILE, tile);
 			p += ((uint64_t)row * blocks + b) * bytes;
@@ -132,6 +262,11 @@ void repack_int4(const struct repack_int4 *r, void *dst)
 			}
 		}
 	}
+}
+
+void repack_int4(const struct repack_int4 *r, struct pool *pool, void *dst)
+{
+	run_bands(int4_bands, r, dst, pool, r->rows);
 }
 
 int repack_zeros(enum repack_order order, const uint8_t *word, uint32_t rows,

@@ -1,12 +1,16 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * repack.h - codes as checkpoints keep them (checkpoint/quant.h) into rows of
- * FP8 and INT4 (kernels/formats.h).  Pure; sizes were checked by who calls.
+ * FP8, INT8 and INT4 (kernels/formats.h).  Sizes were checked by who calls.  The
+ * threads of @pool share out the rows.
  */
 #ifndef MODEL_REPACK_H
 #define MODEL_REPACK_H
 
 #include <stdint.h>
+
+struct pool;
+struct weight;
 
 /* cols: a multiple of 128 */
 struct repack_fp8 {
@@ -18,7 +22,23 @@ struct repack_fp8 {
 };
 
 /* Into @dst.  0, or -EDOM: a code is NaN. */
-int repack_fp8(const struct repack_fp8 *r, void *dst);
+int repack_fp8(const struct repack_fp8 *r, struct pool *pool, void *dst);
+
+struct repack_int8 {
+	uint32_t rows, cols;
+	const uint8_t *code; /* [rows, cols] i8 */
+	const float *scale;  /* [rows / per_rows] */
+	uint32_t per_rows;
+};
+
+void repack_int8(const struct repack_int8 *r, struct pool *pool, void *dst);
+
+/*
+ * Plain matrix @w rounded to INT8, into @dst.  0, or -EDOM and the first row
+ * with a number that is not finite.
+ */
+int repack_rounded(const struct weight *w, struct pool *pool, void *dst,
+		   uint32_t *ret_row);
 
 /* How eight codes lie in a word of 32 bits. */
 enum repack_order {
@@ -36,7 +56,7 @@ struct repack_int4 {
 	const uint8_t *zero; /* the same, 0..16 */
 };
 
-void repack_int4(const struct repack_int4 *r, void *dst);
+void repack_int4(const struct repack_int4 *r, struct pool *pool, void *dst);
 
 /*
  * Zero points from words of eight rows, [groups, rows / 8] or (REPACK_ROWS)

@@ -6,6 +6,7 @@
 #include "checkpoint/tensors.h"
 #include "daemon/model/quantized.h"
 #include "kernels/formats.h"
+#include "kernels/pool.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -19,6 +20,8 @@ int weights_init(struct weights *w, const struct tensors *tensors,
 	w->tensors = tensors;
 	w->quant = quant;
 	w->nr_made = 0;
+	w->pool = NULL;
+	w->threads = 0;
 	w->int8 = false;
 	w->used = calloc(tensors->nr + 1, 1);
 	w->made = calloc(tensors->nr + 1, sizeof(*w->made));
@@ -27,6 +30,12 @@ int weights_init(struct weights *w, const struct tensors *tensors,
 		return err_set(err, -ENOMEM, "%s: no memory", tensors->path);
 	}
 	return 0;
+}
+
+void weights_bound(struct weights *w)
+{
+	pool_close(w->pool);
+	w->pool = NULL;
 }
 
 void weights_done(struct weights *w)
@@ -38,6 +47,7 @@ void weights_done(struct weights *w)
 
 void weights_deinit(struct weights *w)
 {
+	weights_bound(w);
 	weights_done(w);
 	free(w->made);
 	free(w->used);
@@ -107,6 +117,11 @@ static int take(struct weights *w, const char *name, uint32_t nr_dims,
 	return 0;
 }
 
+static int open_pool(struct weights *w, struct err *err)
+{
+	return w->pool ? 0 : pool_open(w->threads, &w->pool, err);
+}
+
 int weights_matrix(struct weights *w, const char *name, uint32_t rows,
 		   uint32_t cols, struct weight *ret, struct err *err)
 {
@@ -115,8 +130,10 @@ int weights_matrix(struct weights *w, const char *name, uint32_t rows,
 	int r;
 
 	if (quantized_is(w->quant, w->tensors, name)) {
-		r = quantized_matrix(w->quant, w->tensors, name, rows, cols,
-				     w->used, ret, err);
+		r = open_pool(w, err);
+		if (!r)
+			r = quantized_matrix(w->quant, w->tensors, name, rows,
+					     cols, w->used, w->pool, ret, err);
 		if (!r)
 			w->made[w->nr_made++] = (void *)(uintptr_t)ret->data;
 		return r;
@@ -141,8 +158,8 @@ int weights_layer_matrix(struct weights *w, const char *name, uint32_t rows,
 
 	if (r || !w->int8 || ret->type > WEIGHT_BF16)
 		return r;
-	r = quantized_round(w->tensors, name, ret, err);
-	if (r)
+	if ((r = open_pool(w, err)) ||
+	    (r = quantized_round(w->tensors, name, w->pool, ret, err)))
 		return r;
 	w->made[w->nr_made++] = (void *)(uintptr_t)ret->data;
 	tensors_done(tensors_find(w->tensors, name));

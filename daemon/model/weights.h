@@ -13,6 +13,7 @@
 #include <stdint.h>
 
 struct err;
+struct pool;
 struct quant;
 struct tensors;
 struct weight;
@@ -23,7 +24,12 @@ struct weights {
 	uint8_t *used;		       /* owned: [tensors->nr] asked for */
 	void **made; /* owned: [nr_made] matrices that were repacked */
 	uint32_t nr_made;
-	bool int8; /* plain matrices of layers are rounded; 0 at first */
+	/* owned: threads that repack, from the first such matrix on, or NULL */
+	struct pool *pool;
+	/* wishes, 0 at first: how many (0: the CPUs there are); that plain
+	 * matrices of layers are rounded */
+	uint32_t threads;
+	bool int8;
 };
 
 /* 0, or -ENOMEM and @err.  @tensors and @quant must outlive @w. */
@@ -31,6 +37,8 @@ int weights_init(struct weights *w, const struct tensors *tensors,
 		 const struct quant *quant, struct err *err);
 /* Undo it; harmless on an empty one. */
 void weights_deinit(struct weights *w);
+/* All that is wanted was asked for: threads end. */
+void weights_bound(struct weights *w);
 /* Nobody reads matrices that were repacked any more: their memory goes. */
 void weights_done(struct weights *w);
 

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* seam test: matrices are repacked by several threads */
 /*
  * Checkpoints in FP8, INT8 and 4 bits, in the forms that people publish: the
  * numbers of their matrices bit for bit, and logits, against a program of
