@@ -32,7 +32,7 @@ static uint32_t word_at(const uint8_t *word, uint64_t i)
 struct band_job {
 	const void *r;
 	uint8_t *dst;
-	_Atomic uint32_t bad; /* rows before it are good; in no order */
+	_Atomic uint32_t bad; /* least row found bad, or UINT32_MAX; relaxed */
 };
 
 /* @fn on bands [first, end) of TILE rows; returns job->bad. */
@@ -42,7 +42,7 @@ static uint32_t run_bands(pool_fn *fn, const void *r, void *dst,
 	struct band_job job = { .r = r, .dst = dst, .bad = UINT32_MAX };
 
 	pool_run(pool, fn, &job, (rows + TILE - 1) / TILE, 1);
-	/* pool_run() has made all that they wrote visible */
+	/* relaxed everywhere: pool_run() makes all that they wrote visible */
 	return atomic_load_explicit(&job.bad, memory_order_relaxed);
 }
 
