@@ -5,8 +5,10 @@
 
 #include <errno.h>
 
-static int check_weight(const struct weight *w, const char *name, uint32_t rows,
-			uint32_t cols, struct err *err)
+/* @use: what becomes of it. */
+static int check_weight(const struct weight *w, enum weight_use use,
+			const char *name, uint32_t rows, uint32_t cols,
+			struct err *err)
 {
 	if (!w->data)
 		return err_set(err, -EINVAL, "%s: missing", name);
@@ -23,7 +25,9 @@ static int check_weight(const struct weight *w, const char *name, uint32_t rows,
 			"%s: %s packs %u numbers, %u columns do not divide",
 			name, weight_formats[w->type].name,
 			weight_formats[w->type].block, cols);
-	if (w->type == WEIGHT_INT8 && cols > OPS_INT8_COLS)
+	if ((w->type == WEIGHT_INT8 ||
+	     (use == WEIGHTS_INT8 && w->type <= WEIGHT_BF16)) &&
+	    cols > OPS_INT8_COLS)
 		return err_set(err, -EINVAL,
 			       "%s: INT8 adds up %u columns at most, found %u",
 			       name, OPS_INT8_COLS, cols);
@@ -36,10 +40,12 @@ static int check_weight(const struct weight *w, const char *name, uint32_t rows,
 int check_ends(const struct ops_shape *s, const struct ops_ends *ends,
 	       struct err *err)
 {
-	int ret = check_weight(&ends->embed, "embed", s->vocab, s->dim, err);
+	int ret = check_weight(&ends->embed, WEIGHTS_AS_IS, "embed", s->vocab,
+			       s->dim, err);
 
 	if (!ret)
-		ret = check_weight(&ends->head, "head", s->vocab, s->dim, err);
+		ret = check_weight(&ends->head, WEIGHTS_AS_IS, "head", s->vocab,
+				   s->dim, err);
 	if (!ret && !ends->norm)
 		ret = err_set(err, -EINVAL, "norm: missing");
 	return ret;
@@ -69,8 +75,8 @@ int check_layer(const struct ops_shape *s, uint32_t layer,
 		return err_set(err, -EINVAL, "layer %u of %u", layer,
 			       s->nr_layers);
 	for (size_t i = 0; i < sizeof(matrix) / sizeof(matrix[0]); i++) {
-		ret = check_weight(matrix[i].w, matrix[i].name, matrix[i].rows,
-				   matrix[i].cols, err);
+		ret = check_weight(matrix[i].w, s->weights, matrix[i].name,
+				   matrix[i].rows, matrix[i].cols, err);
 		if (ret)
 			return ret;
 	}

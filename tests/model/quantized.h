@@ -67,6 +67,11 @@ static const struct qz_form {
 	  "\"dynamic\":true,\"symmetric\":true,\"strategy\":\"token\"},"
 	  "\"weights\":{\"num_bits\":8,\"type\":\"int\",\"symmetric\":true,"
 	  "\"strategy\":\"channel\",\"group_size\":null}}}" },
+	{ "int8-tensor",
+	  "\"quant_method\":\"compressed-tensors\","
+	  "\"format\":\"int-quantized\",\"config_groups\":{\"group_0\":{"
+	  "\"weights\":{\"num_bits\":8,\"type\":\"int\",\"strategy\":"
+	  "\"tensor\"}}}" },
 	{ "plain", NULL }, /* BF16 */
 };
 #define NR_QZ	 (sizeof(qz_forms) / sizeof(qz_forms[0]) - 1)
@@ -242,7 +247,10 @@ static inline void qz_matrix(struct qz_file *f, const char *base, uint32_t rows,
 		}
 	} else if (f->form[0] == 'i') {
 		qz_i8(f, name[0], rows, cols);
-		qz_scales(f, name[1], "BF16", rows, 1, 17);
+		if (f->form[4]) /* int8-tensor */
+			qz_scales(f, name[1], "F32", 1, 0, 17);
+		else
+			qz_scales(f, name[1], "BF16", rows, 1, 17);
 	} else if (f->form[0] == 'a') {
 		qz_words(f, name[3], cols, rows / 8);
 		qz_words(f, name[4], groups, rows / 8);

@@ -491,6 +491,18 @@ TEST(bad_sizes_and_weights_are_refused_in_words)
 	CHECK_STR(err.text, "up: [175, 64], the model's sizes say [176, 64]");
 	CHECK_EQ(ops_ref.load_layer(ctx, MAX_LAYERS, &m->layer[0], &err), -22);
 	ops_ref.close(ctx);
+	/* the sums of P3 are exact so far */
+	shape = m->shape;
+	shape.ffn = OPS_INT8_COLS + 1;
+	layer = m->layer[0];
+	layer.gate.rows = layer.up.rows = layer.down.cols = shape.ffn;
+	layer.down.type = WEIGHT_INT8;
+	layer.down.row_stride = weight_row_bytes(WEIGHT_INT8, shape.ffn);
+	CHECK_EQ(ops_ref.open(&shape, &limits, &ctx, &err), 0);
+	CHECK_EQ(ops_ref.load_layer(ctx, 0, &layer, &err), -22);
+	CHECK_STR(err.text,
+		  "down: INT8 adds up 131072 columns at most, found 131073");
+	ops_ref.close(ctx);
 	CHECK(!ops_find("no such set"));
 	CHECK(ops_find("ref") == &ops_ref);
 }

@@ -141,6 +141,23 @@ TEST(zeros_and_wild_numbers_pack_to_finite_ones)
 	}
 }
 
+TEST(what_is_no_number_becomes_0_in_INT8)
+{
+	const struct weight_format *f = &weight_formats[WEIGHT_INT8];
+	float x[5] = { 2, NAN, -1, 0.5f, -NAN }, y[5];
+	char row[9];
+
+	f->pack(x, row, 5);
+	f->unpack(row, y, 5);
+	CHECK(y[0] == 2 && y[1] == 0 && y[4] == 0);
+	CHECK(y[2] < 0 && y[3] > 0);
+	x[3] = INFINITY; /* no scale has it */
+	f->pack(x, row, 5);
+	f->unpack(row, y, 5);
+	for (int i = 0; i < 5; i++)
+		CHECK(y[i] == 0);
+}
+
 TEST(types_are_found_by_number_and_name)
 {
 	enum weight_type t = WEIGHT_F32;

@@ -21,7 +21,7 @@ DIM, FFN, HEADS, KV, HEAD, LAYERS, VOCAB, EPS, THETA = 256, 384, 4, 1, 64, 2, 96
 MATRICES = [("self_attn.q_proj", HEADS * HEAD, DIM), ("self_attn.k_proj", KV * HEAD, DIM), ("self_attn.v_proj", KV * HEAD, DIM),
             ("self_attn.o_proj", DIM, HEADS * HEAD), ("mlp.gate_proj", FFN, DIM), ("mlp.up_proj", FFN, DIM), ("mlp.down_proj", DIM, FFN)]
 IDS = [(7 * i * i + 3 * i + 1) % VOCAB for i in range(40)]
-FORMS = ["fp8-tensor", "fp8-block", "fp8-channel", "fbgemm", "gptq", "gptq-v2-row", "awq", "packed", "packed-zeros", "int8", "plain"]
+FORMS = ["fp8-tensor", "fp8-block", "fp8-channel", "fbgemm", "gptq", "gptq-v2-row", "awq", "packed", "packed-zeros", "int8", "int8-tensor", "plain"]
 
 
 def stream(name, n):
@@ -96,14 +96,14 @@ def fp8(x, N, K, form):
     return w * scale(x + ".weight_scale", (N, 1), 17)
 
 
-def int8(x, N, K):
-    return stream(x + ".weight", N * K).view(np.int8).reshape(N, K).astype(np.float32) * scale(x + ".weight_scale", (N, 1), 17)
+def int8(x, N, K, shape):
+    return stream(x + ".weight", N * K).view(np.int8).reshape(N, K).astype(np.float32) * scale(x + ".weight_scale", shape, 17)
 
 
 def matrix(form, base, N, K):
     x = f"{form}/{base}"
-    if form == "int8":
-        return int8(x, N, K)
+    if form.startswith("int8"):
+        return int8(x, N, K, (N, 1) if form == "int8" else (1,))
     if form == "plain":
         return small(x + ".weight", (N, K), 1024)
     if form == "gptq":
