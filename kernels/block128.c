@@ -154,3 +154,40 @@ void quantize_int4(const float *src, void *dst, size_t n)
 		block128_put_int4(p, inverse != 0 ? top / -8 : 0, 8, word);
 	}
 }
+
+float int8_scale(const float *x, size_t n, float *ret_inverse)
+{
+	float top = 0;
+
+	for (size_t i = 0; i < n; i++)
+		top = fabsf(x[i]) > top ? fabsf(x[i]) : top;
+	*ret_inverse = top < LEAST ? 0 : 127 / top;
+	return *ret_inverse > 0 ? top / 127 : 0;
+}
+
+int8_t int8_code(float x, float inverse)
+{
+	float c = x * inverse;
+
+	return (int8_t)(c == c ? rintf(c) : 0);
+}
+
+void unpack_int8(const void *src, float *dst, size_t n)
+{
+	const int8_t *code = (const int8_t *)src + INT8_HEAD;
+	float scale;
+
+	memcpy(&scale, src, INT8_HEAD);
+	for (size_t i = 0; i < n; i++)
+		dst[i] = scale * (float)code[i];
+}
+
+void quantize_int8(const float *src, void *dst, size_t n)
+{
+	int8_t *code = (int8_t *)dst + INT8_HEAD;
+	float inverse, scale = int8_scale(src, n, &inverse);
+
+	memcpy(dst, &scale, INT8_HEAD);
+	for (size_t i = 0; i < n; i++)
+		code[i] = int8_code(src[i], inverse);
+}

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * block128.h - FP8 and INT4 of formats.h: what safetensors files have and GGUF
- * has not, in blocks of 128 numbers.
+ * block128.h - what safetensors files have and GGUF has not: FP8 and INT4 of
+ * formats.h, in blocks of 128 numbers, and INT8, in rows.
  */
 #ifndef KERNELS_BLOCK128_H
 #define KERNELS_BLOCK128_H
@@ -28,9 +28,21 @@ const uint8_t *block128_fp8(const void *block, float *ret_scale);
 float e4m3_to_f32(uint8_t code);
 uint8_t f32_to_e4m3(float f);
 
+#define INT8_HEAD 4u /* bytes before the codes of a row: its scale */
+
+/*
+ * How @n numbers are rounded to a row of INT8, by P1 of ops.h over all of them:
+ * their scale, and what they are multiplied with for their codes.  What is not
+ * a number becomes 0.
+ */
+float int8_scale(const float *x, size_t n, float *ret_inverse);
+int8_t int8_code(float x, float inverse);
+
 /* Columns of formats.h's table: unpack, pack. */
 void unpack_fp8(const void *src, float *dst, size_t n);
 void quantize_fp8(const float *src, void *dst, size_t n);
 void quantize_int4(const float *src, void *dst, size_t n);
+void unpack_int8(const void *src, float *dst, size_t n);
+void quantize_int8(const float *src, void *dst, size_t n);
 
 #endif

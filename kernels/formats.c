@@ -7,11 +7,8 @@
 #include "kernels/split.h"
 
 #include <errno.h>
-#include <math.h>
 #include <string.h>
 #include <strings.h>
-
-#define INT8_HEAD 4 /* its scale */
 
 static void unpack_f32(const void *src, float *dst, size_t n)
 {
@@ -104,34 +101,6 @@ UNPACK(iq4_nl, WEIGHT_IQ4_NL)
 UNPACK(mxfp4, WEIGHT_MXFP4)
 UNPACK(int4, WEIGHT_INT4)
 
-static void unpack_int8(const void *src, float *dst, size_t n)
-{
-	const int8_t *code = (const int8_t *)src + INT8_HEAD;
-	float scale;
-
-	memcpy(&scale, src, INT8_HEAD);
-	for (size_t i = 0; i < n; i++)
-		dst[i] = scale * (float)code[i];
-}
-
-/* As P1 of ops.h rounds the input; what is not a number becomes 0. */
-static void pack_int8(const float *src, void *dst, size_t n)
-{
-	int8_t *code = (int8_t *)dst + INT8_HEAD;
-	float top = 0, scale, inverse;
-
-	for (size_t i = 0; i < n; i++)
-		top = fabsf(src[i]) > top ? fabsf(src[i]) : top;
-	inverse = top < 0x1p-100f ? 0 : 127.0f / top;
-	scale = inverse > 0 ? top / 127.0f : 0;
-	memcpy(dst, &scale, INT8_HEAD);
-	for (size_t i = 0; i < n; i++) {
-		float c = src[i] * inverse;
-
-		code[i] = (int8_t)(c == c ? rintf(c) : 0);
-	}
-}
-
 /* name, number in GGUF, numbers and bytes of a block, functions, run, minimum,
  * wide */
 #define PACKED(name, lower, gguf, block, bytes, run, has_min, wide)            \
@@ -161,7 +130,7 @@ const struct weight_format weight_formats[NR_WEIGHT_TYPES] = {
 	[WEIGHT_INT4] =
 		PACKED("INT4", int4, WEIGHT_NO_GGUF + 1, 128, 72, 32, 1, 0),
 	[WEIGHT_INT8] = { "INT8", WEIGHT_NO_GGUF + 2, 1, 1, unpack_int8,
-			  pack_int8, .head = INT8_HEAD },
+			  quantize_int8, .head = INT8_HEAD },
 };
 
 int weight_type_of_gguf(uint32_t gguf, enum weight_type *ret)

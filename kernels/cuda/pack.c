@@ -196,20 +196,14 @@ static void put_scale(const struct pack *p, int row, int col, int min, float v)
 	   row % LAYOUT_ROWS] = v;
 }
 
-/* Row @row of CUDA_W_ROWS8: as P1, with one scale; what is not a number is 0. */
+/* Row @row of CUDA_W_ROWS8, rounded as INT8 is. */
 static void row_codes(const struct pack *p, int row, const float *src)
 {
-	float top = 0, inverse;
+	float inverse;
 
+	p->scale[row] = int8_scale(src, (size_t)p->cols, &inverse);
 	for (int c = 0; c < p->cols; c++)
-		top = fabsf(src[c]) > top ? fabsf(src[c]) : top;
-	inverse = top < OPS_PACKED_LEAST ? 0 : 127.0f / top;
-	p->scale[row] = inverse > 0 ? top / 127.0f : 0;
-	for (int c = 0; c < p->cols; c++) {
-		float v = src[c] * inverse;
-
-		put_code(p, row, c, (int)(v == v ? rintf(v) : 0));
-	}
+		put_code(p, row, c, int8_code(src[c], inverse));
 }
 
 /* Row @row of RUNS from the blocks at @src. */
@@ -301,10 +295,9 @@ static void row_int4_blocks(const struct pack *p, int row, const char *src)
 /* Row @row of CUDA_W_ROWS8 from one of INT8. */
 static void row_int8(const struct pack *p, int row, const char *src)
 {
-	const int8_t *code =
-		(const int8_t *)src + weight_formats[WEIGHT_INT8].head;
+	const int8_t *code = (const int8_t *)src + INT8_HEAD;
 
-	memcpy(&p->scale[row], src, sizeof(*p->scale));
+	memcpy(&p->scale[row], src, INT8_HEAD);
 	for (int c = 0; c < p->cols; c++)
 		put_code(p, row, c, code[c]);
 }
