@@ -140,9 +140,9 @@ static int make(const struct job *j, enum weight_type type, struct weight *ret)
 
 /* ---- FP8 */
 
-/* How the scales @x lie over the matrix. */
+/* How the scales @x lie over the matrix: one for so many rows, so many a row. */
 static int read_scales(const struct job *j, const struct tensor *x,
-		       struct repack_fp8 *r)
+		       uint32_t *per_rows, uint32_t *nr)
 {
 	uint64_t n = 1, bands = (j->rows + QUANT_BLOCK - 1) / QUANT_BLOCK;
 	uint64_t blocks = j->cols / QUANT_BLOCK;
@@ -150,15 +150,15 @@ static int read_scales(const struct job *j, const struct tensor *x,
 
 	for (uint32_t i = 0; i < x->nr_dims; i++)
 		n *= x->shape[i];
-	r->nr_scales = 1;
+	*nr = 1;
 	if (n == 1) {
-		r->per_rows = j->rows;
+		*per_rows = j->rows;
 	} else if (n == j->rows && x->nr_dims <= 2 && x->shape[0] == n) {
-		r->per_rows = 1;
+		*per_rows = 1;
 	} else if (j->q->blocks && x->nr_dims == 2 && x->shape[0] == bands &&
 		   x->shape[1] == blocks) {
-		r->per_rows = QUANT_BLOCK;
-		r->nr_scales = (uint32_t)blocks;
+		*per_rows = QUANT_BLOCK;
+		*nr = (uint32_t)blocks;
 	} else {
 		return err_set(j->err, -EINVAL,
 			       "%s: tensor %s is %s, for [%u, %u] allowed are "
@@ -187,8 +187,8 @@ static int fp8(const struct job *j, struct weight *ret)
 			       "%s: %s has neither weight_scale nor "
 			       "weight_scale_inv",
 			       j->t->path, j->name);
-	if ((e = read_scales(j, s, &r)) || (e = widen(j, s, &scale)) ||
-	    (e = make(j, WEIGHT_FP8, ret)))
+	if ((e = read_scales(j, s, &r.per_rows, &r.nr_scales)) ||
+	    (e = widen(j, s, &scale)) || (e = make(j, WEIGHT_FP8, ret)))
 		goto out;
 	r.code = x->data;
 	r.scale = scale;
@@ -212,8 +212,8 @@ out:
 static int int8(const struct job *j, struct weight *ret)
 {
 	struct repack_int8 r = { .rows = j->rows, .cols = j->cols };
-	struct repack_fp8 lie = { 0 }; /* scales of FP8 lie as these */
 	const struct tensor *x, *s;
+	uint32_t nr; /* 1: blocks are FP8's */
 	float *scale;
 	int e = need(j, ".weight", "I8", 2, (uint64_t[]){ j->rows, j->cols },
 		     &x);
@@ -224,13 +224,13 @@ static int int8(const struct job *j, struct weight *ret)
 	if (!s)
 		return err_set(j->err, -ENOENT, "%s: %s has no weight_scale",
 			       j->t->path, j->name);
-	if ((e = read_scales(j, s, &lie)) || (e = widen(j, s, &scale)))
+	if ((e = read_scales(j, s, &r.per_rows, &nr)) ||
+	    (e = widen(j, s, &scale)))
 		return e;
 	e = make(j, WEIGHT_INT8, ret);
 	if (!e) {
 		r.code = x->data;
 		r.scale = scale;
-		r.per_rows = lie.per_rows;
 		repack_int8(&r, j->pool, (void *)(uintptr_t)ret->data);
 		ret->own = 1;
 		tensors_done(x);

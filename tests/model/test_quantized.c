@@ -211,6 +211,8 @@ TEST(a_plain_checkpoint_is_rounded_to_INT8_when_it_is_asked_for)
 	const json_t *want =
 		json_object_get(qz_golden(golden, QZ_PLAIN), "logits");
 	float plain[QZ_VOCAB], got[QZ_VOCAB];
+	const struct ops_ctx *ctx;
+	struct drive d;
 	double e;
 
 	same_logits(dir, BACKEND_WEIGHTS_AS_IS, golden, plain);
@@ -220,6 +222,18 @@ TEST(a_plain_checkpoint_is_rounded_to_INT8_when_it_is_asked_for)
 	printf("# plain as int8: off by %.2g of the logits\n", e);
 	CHECK(e > 1e-4 && e < 0.03);
 	json_decref(golden);
+	/* matrices of layers, and no others */
+	drive_open_with(&d, &(struct backend_options){
+				    .model = dir,
+				    .threads = 1,
+				    .weights = BACKEND_WEIGHTS_INT8,
+			    });
+	ctx = model_forward(d.be)->ctx;
+	CHECK_EQ(ctx->layer[0].q.type, WEIGHT_INT8);
+	CHECK_EQ(ctx->layer[1].down.type, WEIGHT_INT8);
+	CHECK_EQ(ctx->ends.embed.type, WEIGHT_BF16);
+	CHECK_EQ(ctx->ends.head.type, WEIGHT_BF16);
+	drive_close(&d);
 }
 
 /* Whether the pages in the middle of @w's memory are zeros. */
