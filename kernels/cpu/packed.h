@@ -64,6 +64,12 @@ extern const struct packed_set packed_avx2, packed_avx512, packed_vnni;
 /* The form that products with @type want in @set. */
 enum packed_form packed_form(const struct packed_set *set,
 			     enum weight_type type);
+/* Whether its codes have 16 bits. */
+static inline int packed_is_wide(enum packed_form form)
+{
+	return form == PACKED_FORM_WIDE || form == PACKED_FORM_ROW16;
+}
+
 /* Bytes of the input of @tokens rows of @cols. */
 size_t packed_input_bytes(enum packed_form form, uint32_t cols,
 			  uint32_t tokens);

@@ -165,7 +165,7 @@ void packed_quantize_avx2(const float *row, uint32_t cols,
 			  enum packed_form form, uint32_t t, uint32_t tokens,
 			  uint32_t max_tokens, uint8_t *x)
 {
-	int is_wide = form == PACKED_FORM_WIDE || form == PACKED_FORM_ROW16;
+	int is_wide = packed_is_wide(form);
 	uint32_t each = is_wide ? PACKED_WIDE : PACKED_NARROW, at = 0,
 		 T = max_tokens;
 

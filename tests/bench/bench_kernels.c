@@ -281,7 +281,7 @@ static void bench_packed(const struct roof *roof)
 				    .rows = 2048,
 				    .cols = 2048 };
 		const struct weight_format *f = &weight_formats[i];
-		int wide = packed_form(roof->packed, w.type) % 2;
+		int wide = packed_is_wide(packed_form(roof->packed, w.type));
 		size_t bytes = weight_row_bytes(w.type, w.cols) * w.rows;
 		size_t copies = (96u << 20) / bytes + 1, ld = w.cols + 16;
 		size_t fast_bytes = packed_group_bytes(w.type, w.cols, w.rows);

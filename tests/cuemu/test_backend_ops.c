@@ -220,56 +220,28 @@ static void print_worst(void)
 	memset(worst, 0, sizeof(worst));
 }
 
-TEST(each_op_is_that_of_plain_c_but_for_its_roundings)
-{
-	/* each twice: with keys and values as they are, and of 8 bits */
-	for (size_t i = 0; i < 2 * sizeof(models) / sizeof(*models); i++) {
-		const struct model *m = &models[i / 2];
-		struct pair p = { .model = m, .kind = m->kind };
-		struct backend_options opt;
-		struct drive ref, gpu;
-		char path[128];
-		struct step s;
-
-		snprintf(path, sizeof(path), "tests/data/%s", m->path);
-		ROW(path);
-		drive_open_kv(&ref, path, "ref", 1,
-			      i % 2 ? BACKEND_KV_Q8 : BACKEND_KV_F32);
-		opt = gpu_options(path);
-		opt.kv = i % 2 ? BACKEND_KV_Q8 : BACKEND_KV_AUTO;
-		opt.each_op = true;
-		gpu_open_opt(&gpu, &opt);
-		p.ref = model_forward(ref.be);
-		p.gpu = model_forward(gpu.be);
-		p.vocab = ref.vocab;
-		s = make_step(p.vocab);
-		run(&p, &s);
-		print_worst();
-		drive_close(&gpu);
-		drive_close(&ref);
-	}
-}
-
-static void compare(const struct model *m, enum kind kind)
+/* @q8: keys and values of 8 bits, on both; else as each has them. */
+static void compare(const struct model *m, enum kind kind, bool q8)
 {
 	struct pair p = { .model = m, .kind = kind };
-	struct backend_options opt, of_ref;
+	struct backend_options of_ref = { .ops = "ref", .threads = 1 }, of_gpu;
 	struct drive ref, gpu;
 	char path[128];
 	struct step s;
 
 	snprintf(path, sizeof(path), "tests/data/%s", m->path);
 	ROW(path);
-	of_ref = (struct backend_options){
-		.model = path, .ops = "ref", .threads = 1, .kv = BACKEND_KV_F32
-	};
+	of_ref.model = path;
+	of_ref.kv = q8 ? BACKEND_KV_Q8 : BACKEND_KV_F32;
+	of_gpu = gpu_options(path);
+	of_gpu.kv = q8 ? BACKEND_KV_Q8 : BACKEND_KV_AUTO;
+	of_gpu.each_op = true;
 	if (kind == W8A8)
 		of_ref.weights = BACKEND_WEIGHTS_INT8;
+	if (kind == W8A8 || kind == INT8)
+		of_gpu.weights = BACKEND_WEIGHTS_INT8;
 	drive_open_with(&ref, &of_ref);
-	opt = gpu_options(path);
-	opt.weights = BACKEND_WEIGHTS_INT8;
-	opt.each_op = true;
-	gpu_open_opt(&gpu, &opt);
+	gpu_open_opt(&gpu, &of_gpu);
 	CHECK(gpu.be->info.arith != ref.be->info.arith);
 	p.ref = model_forward(ref.be);
 	p.gpu = model_forward(gpu.be);
@@ -281,18 +253,26 @@ static void compare(const struct model *m, enum kind kind)
 	drive_close(&ref);
 }
 
+#define NR_MODELS (sizeof(models) / sizeof(*models))
+
+TEST(each_op_is_that_of_plain_c_but_for_its_roundings)
+{
+	for (size_t i = 0; i < 2 * NR_MODELS; i++)
+		compare(&models[i / 2], models[i / 2].kind, i % 2);
+}
+
 /* Products of layers are the CPU's to the bit, residual stream included. */
 TEST(w8a8_is_the_CPU_s_in_every_linear_layer)
 {
-	for (size_t i = 0; i < sizeof(models) / sizeof(*models); i++)
-		if (models[i].kind <= F16)
-			compare(&models[i], W8A8);
+	for (size_t i = 0; i < 2 * NR_MODELS; i++)
+		if (models[i / 2].kind <= F16)
+			compare(&models[i / 2], W8A8, i % 2);
 }
 
 /* The F32 that is rounded to 8 bits is ref's, so what is off is that. */
 TEST(w8a8_is_near_the_weights_it_was_made_of)
 {
-	for (size_t i = 0; i < sizeof(models) / sizeof(*models); i++)
+	for (size_t i = 0; i < NR_MODELS; i++)
 		if (models[i].kind <= F16)
-			compare(&models[i], INT8);
+			compare(&models[i], INT8, false);
 }
