@@ -9,7 +9,8 @@
  *		matrix: for each run of 16 or 32 columns, ascending,
  *			acc = fma(w * s, F32(sum), acc)
  *			acc = fma(m, s * F32(sum of codes), acc)	with MIN
- *	rows	(W8A8) the sum over all of k, |sum| < 2^31 up to k = 133,000:
+ *	rows	(W8A8) rule P3, the sum over all of k, |sum| < 2^31 up to k =
+ *		131,072:
  *			y = (F32(sum) * s) * w
  *		with one s for the input row and one w for the row of weights.
  * Codes of 16 bits (WIDE) are two products: 256 * upper + lower byte.

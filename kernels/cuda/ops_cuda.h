@@ -17,16 +17,15 @@
  *     with a scale a row, with WEIGHTS_INT4 to INT4 of formats.h (pack.h).
  * C2  XN, A and H are of the kind of the weights that they are multiplied with:
  *     BF16 (before FP8 and INT4 too), F16, or F32 before other packed ones and
- *     W8A8; Q, keys and values, and
- *     the weights p of attention are BF16; each rounded once, to nearest even.
+ *     W8A8; Q, keys and values, and the weights p of attention are BF16; each
+ *     rounded once, to nearest even.
  *     X, the products with q, k, v and LOGITS are F32.
  * C3  A product is one chain of the tensor core over k ascending, 16 a step,
  *     from 0; times the scale of the row, of FP8 rows that have one.  Of other
  *     FP8 and of INT4 it is a chain of codes (INT4's less their zero) for each
  *     128 columns, folded acc = fma(chain, scale, acc), ascending.  Of other
- *     packed weights it is P1 and P2 of ops.h; of W8A8 P1 over the whole input
- *     row, then F32(sum of products of codes) times the scales of input and
- *     row.  Then + bias; then X + that, or silu(gate) * up.
+ *     packed weights it is P1 and P2 of ops.h, of W8A8 P3.  Then + bias; then
+ *     X + that, or silu(gate) * up.
  * C4  norm(x) * w: x * (1 / sqrt(sum(x * x) * (1 / n) + eps)) * w, the sum in
  *     the order of norm.cuh; of a head of q and k in that of qkv.cuh.
  * C5  rope as F5 of ops.h; attn_scale is multiplied to the scores.
